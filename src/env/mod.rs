@@ -1,0 +1,56 @@
+//! A task as a decision process: observation, action, reward, and [`Env`] with Gymnasium's semantics.
+
+use crate::Result;
+
+/// What observations or actions look like.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Space {
+    /// Numbers between bounds (`gymnasium.spaces.Box`).
+    Box {
+        /// Lower bounds; may be −∞.
+        low: Vec<f32>,
+        /// Upper bounds; may be +∞.
+        high: Vec<f32>,
+    },
+    /// One of `n` choices, given as the number `0 ≤ a < n` in a vector of length one (`gymnasium.spaces.Discrete`).
+    Discrete(usize),
+}
+
+impl Space {
+    /// Length of the vector: the box's dimension, or 1.
+    pub fn dim(&self) -> usize {
+        match self {
+            Space::Box { low, .. } => low.len(),
+            Space::Discrete(_) => 1,
+        }
+    }
+}
+
+/// What a step returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The observation after the step; of the finished episode if it ended.
+    pub observation: Vec<f32>,
+    /// The reward for the action.
+    pub reward: f64,
+    /// The decision process itself ended (its value is 0 from here).
+    pub terminated: bool,
+    /// A limit cut the episode off (its value goes on; bootstrap from it).
+    pub truncated: bool,
+}
+
+/// An environment with Gymnasium's semantics. After an episode has ended, `reset` must be called.
+pub trait Env: Send {
+    /// The space of observations, always a box.
+    fn observation_space(&self) -> Space;
+    /// The space of actions.
+    fn action_space(&self) -> Space;
+    /// Start an episode and return its first observation.
+    fn reset(&mut self, seed: u64) -> Result<Vec<f32>>;
+    /// Take an action.
+    fn step(&mut self, action: &[f32]) -> Result<Step>;
+    /// Everything the episode's future depends on, as bytes.
+    fn save(&self) -> Result<Vec<u8>>;
+    /// Put back what [`Env::save`] gave, bit for bit.
+    fn load(&mut self, state: &[u8]) -> Result<()>;
+}

@@ -1,0 +1,18 @@
+//! Learning-rate schedules learned by reinforcement learning.
+//!
+//! Data flows one way: a [`task`], built on [`nn`], is seen as an [`env`](mod@env), controlled by an
+//! [`agent`], frozen into a [`schedule`], [`run`] and [`report`]ed.
+
+pub mod agent;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod env;
+pub mod error;
+pub mod nn;
+pub mod report;
+pub mod rng;
+pub mod run;
+pub mod schedule;
+pub mod task;
+
+pub use error::{Error, Result};

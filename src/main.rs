@@ -1,0 +1,3 @@
+//! The `lrpilot` command.
+
+fn main() {}

@@ -1,0 +1,162 @@
+//! Layers one after another over shared slices; the body of a network and of a residual block.
+
+use crate::nn::dense::Dense;
+use crate::nn::layer::{Activation, Layer, LayerSpec, Mode, ParamInfo, Shape};
+use crate::{Error, Result};
+use std::ops::Range;
+
+/// A sequence of layers with its activations, allocated once for the largest batch.
+pub struct Chain {
+    links: Vec<Link>,
+    /// Gradient scratch, each as large as the largest activation.
+    d_here: Vec<f32>,
+    d_next: Vec<f32>,
+}
+
+struct Link {
+    layer: Box<dyn Layer>,
+    /// Index in the description, which is PyTorch's index in `nn.Sequential`.
+    index: usize,
+    params: Range<usize>,
+    buffers: Range<usize>,
+    output_len: usize,
+    activation: Vec<f32>,
+}
+
+impl Chain {
+    /// Build the layers for examples of shape `input` and batches up to `max_batch`. A ReLU or tanh right after a dense
+    /// or convolutional layer is fused into it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the layer whose description does not fit its input.
+    pub fn new(input: Shape, specs: &[LayerSpec], max_batch: usize) -> Result<Self> {
+        let mut links: Vec<Link> = Vec::new();
+        let (mut shape, mut param, mut buffer) = (input, 0, 0);
+        let mut i = 0;
+        while i < specs.len() {
+            let (fused, activation) = fused_activation(specs, i);
+            let layer = build(shape, &specs[i], activation, max_batch).map_err(|message| {
+                Error::config(format!("model.layers[{i}]"), message, "change the layer or the one before it")
+            })?;
+            let output_len = layer.output().len();
+            let (params, buffers) = (total(&layer.params()), total(&layer.buffers()));
+            shape = layer.output();
+            links.push(Link {
+                layer,
+                index: i,
+                params: param..param + params,
+                buffers: buffer..buffer + buffers,
+                output_len,
+                activation: vec![0.0; output_len * max_batch],
+            });
+            param += params;
+            buffer += buffers;
+            i += 1 + usize::from(fused);
+        }
+        if links.is_empty() {
+            return Err(Error::config("model.layers", "the list is empty", "give at least one layer"));
+        }
+        let largest = links.iter().map(|l| l.output_len).max().unwrap_or(0) * max_batch;
+        Ok(Chain { links, d_here: vec![0.0; largest], d_next: vec![0.0; largest] })
+    }
+
+    /// The shape of one output example.
+    pub fn output_shape(&self) -> Shape {
+        self.links[self.links.len() - 1].layer.output()
+    }
+
+    /// Parameters in storage order: `(layer's position, name prefixed with its index, info)`.
+    pub fn params(&self) -> Vec<ParamInfo> {
+        self.named(|l| l.params())
+    }
+
+    /// Buffers in storage order.
+    pub fn buffers(&self) -> Vec<ParamInfo> {
+        self.named(|l| l.buffers())
+    }
+
+    fn named(&self, get: impl Fn(&dyn Layer) -> Vec<ParamInfo>) -> Vec<ParamInfo> {
+        let prefix = |link: &Link| {
+            let index = link.index;
+            get(&*link.layer).into_iter().map(move |p| ParamInfo { name: format!("{index}.{}", p.name), ..p })
+        };
+        self.links.iter().flat_map(prefix).collect()
+    }
+
+    /// The parameter range of each layer that has parameters.
+    pub fn layer_ranges(&self) -> Vec<Range<usize>> {
+        self.links.iter().filter(|l| !l.params.is_empty()).map(|l| l.params.clone()).collect()
+    }
+
+    /// The output of the last `forward`, `[batch][output_shape().len()]`.
+    pub fn output(&self, batch: usize) -> &[f32] {
+        let last = &self.links[self.links.len() - 1];
+        &last.activation[..batch * last.output_len]
+    }
+
+    /// Run the layers on `x: [batch][input]`.
+    pub fn forward(&mut self, params: &[f32], buffers: &mut [f32], x: &[f32], batch: usize, mode: &mut Mode<'_>) {
+        let mut before: &[f32] = x;
+        for link in &mut self.links {
+            let y = &mut link.activation[..batch * link.output_len];
+            let (p, b) = (&params[link.params.clone()], &mut buffers[link.buffers.clone()]);
+            link.layer.forward(p, b, before, y, batch, mode);
+            before = y;
+        }
+    }
+
+    /// The place for `∂L/∂output`, to be filled before [`Chain::backward`], with the output beside it.
+    pub fn output_and_gradient(&mut self, batch: usize) -> (&[f32], &mut [f32]) {
+        let last = &self.links[self.links.len() - 1];
+        let n = batch * last.output_len;
+        (&last.activation[..n], &mut self.d_here[..n])
+    }
+
+    /// Parameter gradients (overwritten) and, if asked for, `∂L/∂x`, after `forward` in training mode on the same `x`.
+    pub fn backward(&mut self, params: &[f32], x: &[f32], mut dx: Option<&mut [f32]>, grads: &mut [f32], batch: usize) {
+        for i in (0..self.links.len()).rev() {
+            let (before, rest) = self.links.split_at_mut(i);
+            let link = &mut rest[0];
+            let n = batch * link.output_len;
+            let (p, g) = (&params[link.params.clone()], &mut grads[link.params.clone()]);
+            let (y, dy) = (&link.activation[..n], &mut self.d_here[..n]);
+            match before.last() {
+                Some(previous) => {
+                    let n = batch * previous.output_len;
+                    link.layer.backward(p, &previous.activation[..n], y, dy, Some(&mut self.d_next[..n]), g, batch);
+                }
+                None => link.layer.backward(p, x, y, dy, dx.take(), g, batch),
+            }
+            std::mem::swap(&mut self.d_here, &mut self.d_next);
+        }
+    }
+}
+
+fn total(infos: &[ParamInfo]) -> usize {
+    infos.iter().map(ParamInfo::len).sum()
+}
+
+/// Whether the layer after `i` is an activation that layer `i` can apply itself.
+fn fused_activation(specs: &[LayerSpec], i: usize) -> (bool, Activation) {
+    if !matches!(specs[i], LayerSpec::Dense { .. } | LayerSpec::Conv2d { .. }) {
+        return (false, Activation::Identity);
+    }
+    match specs.get(i + 1) {
+        Some(LayerSpec::Relu {}) => (true, Activation::Relu),
+        Some(LayerSpec::Tanh {}) => (true, Activation::Tanh),
+        _ => (false, Activation::Identity),
+    }
+}
+
+fn build(input: Shape, spec: &LayerSpec, activation: Activation, max_batch: usize) -> Result<Box<dyn Layer>, String> {
+    let _ = max_batch;
+    match *spec {
+        LayerSpec::Dense { units } => {
+            if units == 0 {
+                return Err("a dense layer with 0 units".into());
+            }
+            Ok(Box::new(Dense::new(input.len(), units, activation)))
+        }
+        _ => Err(format!("{spec:?} is not available")),
+    }
+}

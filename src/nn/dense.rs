@@ -1,0 +1,87 @@
+//! Fully connected layer with a fused pointwise activation (`torch.nn.Linear`).
+
+use crate::nn::gemm::{Trans, matmul};
+use crate::nn::init::Init;
+use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
+
+/// `y = act(x·Wᵀ + b)` with `W: [units][inputs]`.
+pub struct Dense {
+    inputs: usize,
+    units: usize,
+    activation: Activation,
+}
+
+impl Dense {
+    /// A layer from `inputs` features to `units`.
+    pub fn new(inputs: usize, units: usize, activation: Activation) -> Self {
+        Dense { inputs, units, activation }
+    }
+}
+
+impl Layer for Dense {
+    fn output(&self) -> Shape {
+        Shape::flat(self.units)
+    }
+
+    fn params(&self) -> Vec<ParamInfo> {
+        let init = Init::Uniform { fan_in: self.inputs };
+        vec![
+            ParamInfo { name: "weight".into(), shape: vec![self.units, self.inputs], init },
+            ParamInfo { name: "bias".into(), shape: vec![self.units], init },
+        ]
+    }
+
+    fn forward(&mut self, p: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], batch: usize, _: &mut Mode<'_>) {
+        let (w, b) = p.split_at(self.units * self.inputs);
+        matmul(batch, self.units, self.inputs, x, Trans::No, w, Trans::Yes, 0.0, y);
+        add_bias_and_activate(y, b, self.activation);
+    }
+
+    fn backward(
+        &mut self,
+        p: &[f32],
+        x: &[f32],
+        y: &[f32],
+        dy: &mut [f32],
+        dx: Option<&mut [f32]>,
+        grads: &mut [f32],
+        batch: usize,
+    ) {
+        activation_backward(self.activation, y, dy);
+        let w_len = self.units * self.inputs;
+        let (dw, db) = grads.split_at_mut(w_len);
+        matmul(self.units, self.inputs, batch, dy, Trans::Yes, x, Trans::No, 0.0, dw);
+        db.fill(0.0);
+        for row in dy.chunks_exact(self.units) {
+            db.iter_mut().zip(row).for_each(|(d, g)| *d += g);
+        }
+        if let Some(dx) = dx {
+            matmul(batch, self.inputs, self.units, dy, Trans::No, &p[..w_len], Trans::No, 0.0, dx);
+        }
+    }
+}
+
+/// `y ← act(y + b)` for every row of `y: [·][b.len()]`.
+fn add_bias_and_activate(y: &mut [f32], b: &[f32], activation: Activation) {
+    for row in y.chunks_exact_mut(b.len()) {
+        match activation {
+            Activation::Identity => row.iter_mut().zip(b).for_each(|(v, b)| *v += b),
+            Activation::Relu => row.iter_mut().zip(b).for_each(|(v, b)| *v = relu(*v + b)),
+            Activation::Tanh => row.iter_mut().zip(b).for_each(|(v, b)| *v = (*v + b).tanh()),
+        }
+    }
+}
+
+/// `max(v, 0)`, but NaN stays NaN so that divergence is seen (PyTorch does the same).
+pub(crate) fn relu(v: f32) -> f32 {
+    if v < 0.0 { 0.0 } else { v }
+}
+
+/// `dy ← dy · act'(·)`, written with the output `y` alone.
+pub(crate) fn activation_backward(activation: Activation, y: &[f32], dy: &mut [f32]) {
+    match activation {
+        Activation::Identity => {}
+        Activation::Relu => dy.iter_mut().zip(y).for_each(|(d, y)| *d = if *y > 0.0 { *d } else { 0.0 }),
+        Activation::Tanh => dy.iter_mut().zip(y).for_each(|(d, y)| *d *= 1.0 - y * y),
+    }
+}

@@ -1,0 +1,18 @@
+//! Small networks trained fast on one core: layers with hand-written backward passes over preallocated workspaces,
+//! losses, optimizers and initialisers.
+//!
+//! Tensors are plain `f32` slices, batch-major; images are `[batch][channel][row][column]` as in PyTorch. Nothing here
+//! knows of data sets, tasks or reinforcement learning, and nothing allocates after the first step.
+
+pub mod chain;
+pub mod dense;
+pub mod gemm;
+pub mod init;
+pub mod layer;
+pub mod loss;
+pub mod network;
+pub mod optimizer;
+
+pub use layer::{LayerSpec, Mode, Shape};
+pub use network::Network;
+pub use optimizer::{Optimizer, OptimizerSpec};

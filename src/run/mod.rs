@@ -1,0 +1,1 @@
+//! Learn, evaluate, compare.

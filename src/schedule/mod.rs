@@ -1,0 +1,1 @@
+//! Schedules: open-loop, metric-driven, learned.
