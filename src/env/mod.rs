@@ -1,6 +1,19 @@
 //! A task as a decision process: observation, action, reward, and [`Env`] with Gymnasium's semantics.
 
+pub mod config;
+pub mod control;
+pub mod lr_env;
+pub mod observation;
+pub mod reward;
+
+pub use config::{EnvConfig, EnvParts, Formulation};
+pub use control::{Action, Control, Controller, InitialLr, anchor_lr};
+pub use lr_env::LrEnv;
+pub use observation::Observation;
+pub use reward::{OnDivergence, Outcome, Reward, paper_divergence_reward};
+
 use crate::Result;
+use serde::{Deserialize, Serialize};
 
 /// What observations or actions look like.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +50,25 @@ pub struct Step {
     pub terminated: bool,
     /// A limit cut the episode off (its value goes on; bootstrap from it).
     pub truncated: bool,
+    /// For people and logs, never for the agent.
+    pub info: Info,
+}
+
+/// What a step reports beside observation and reward. Environments that are not training runs leave it at its default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    /// Learning rate of the interval.
+    pub lr: f64,
+    /// Validation-A loss after it.
+    pub val_loss: f64,
+    /// Mean training loss in it.
+    pub train_loss: f64,
+    /// Validation-A accuracy after it.
+    pub val_accuracy: f64,
+    /// Intervals rolled back so far in the episode.
+    pub rolled_back: usize,
+    /// Whether the interval diverged and ended the episode.
+    pub diverged: bool,
 }
 
 /// An environment with Gymnasium's semantics. After an episode has ended, `reset` must be called.

@@ -65,6 +65,16 @@ impl Chain {
         self.links[self.links.len() - 1].layer.output()
     }
 
+    /// Values per example of the widest activation.
+    pub fn widest_activation(&self) -> usize {
+        self.links.iter().map(|l| l.output_len).max().unwrap_or(0)
+    }
+
+    /// Index in the description of each layer that has parameters.
+    pub fn layer_names(&self) -> Vec<String> {
+        self.links.iter().filter(|l| !l.params.is_empty()).map(|l| l.index.to_string()).collect()
+    }
+
     /// Parameters in storage order: `(layer's position, name prefixed with its index, info)`.
     pub fn params(&self) -> Vec<ParamInfo> {
         self.named(|l| l.params())

@@ -79,6 +79,21 @@ impl Network {
         }
     }
 
+    /// The shape of one output example.
+    pub fn output_shape(&self) -> Shape {
+        self.chain.output_shape()
+    }
+
+    /// Values per example of the widest activation.
+    pub fn widest_activation(&self) -> usize {
+        self.chain.widest_activation()
+    }
+
+    /// The name of each layer that has parameters: its index in the description.
+    pub fn layer_names(&self) -> Vec<String> {
+        self.chain.layer_names()
+    }
+
     /// The largest batch that [`Network::forward`] takes.
     pub fn max_batch(&self) -> usize {
         self.max_batch

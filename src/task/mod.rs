@@ -1,6 +1,13 @@
 //! What is trained: data sets, models and the [`Task`] trait. Knows nothing of rewards, agents or schedules.
 
+pub mod config;
 pub mod data;
+pub mod quadratic;
+pub mod supervised;
+
+pub use config::{Preset, QuadraticConfig, SupervisedConfig, TaskConfig};
+pub use quadratic::{NoisyQuadratic, expected_loss, optimal_schedule};
+pub use supervised::Supervised;
 
 use crate::Result;
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,119 @@
+//! The description of an environment in a TOML table: a formulation, each part of which can be replaced.
+
+use crate::env::control::{Action, Control, InitialLr, control_for};
+use crate::env::observation::Observation;
+use crate::env::reward::{OnDivergence, Reward};
+use crate::task::TaskSpec;
+use crate::task::config::check_bounds;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// The two named sets of parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Formulation {
+    /// Exactly the paper's (eq. 1–3, A.1, A.2).
+    Paper,
+    /// What works.
+    #[default]
+    Pilot,
+}
+
+/// An environment as written in a configuration file.
+///
+/// | key | `paper` | `pilot` |
+/// |---|---|---|
+/// | `observation` | `paper` | `rich` |
+/// | `action` | `linear` | `multiplicative`, step 0.5 |
+/// | `reward` | `paper`, γ = 10, λ = 1 | `log-improvement`, ε = 1e-3 |
+/// | `on_divergence` | `terminate` | `roll-back`, factor 0.1, reward −0.2 |
+/// | `initial_lr` | `fixed`, 1e-3 | `near-anchor`, 1.5 decades |
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnvConfig {
+    /// The set of parts that the other keys change.
+    pub formulation: Formulation,
+    /// What the agent sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observation: Option<Observation>,
+    /// What it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// What it is paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<Reward>,
+    /// What follows divergence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_divergence: Option<OnDivergence>,
+    /// How an episode's first LR is chosen during learning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_lr: Option<InitialLr>,
+}
+
+/// The parts of an environment, complete and checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnvParts {
+    /// Observation and action.
+    pub control: Control,
+    /// Reward.
+    pub reward: Reward,
+    /// What follows divergence.
+    pub on_divergence: OnDivergence,
+    /// First LR of an episode.
+    pub initial_lr: InitialLr,
+}
+
+impl EnvConfig {
+    /// The parts for a task.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn parts(&self, spec: &TaskSpec) -> Result<EnvParts> {
+        let paper = self.formulation == Formulation::Paper;
+        let pick = |a, b| if paper { a } else { b };
+        let observation = self.observation.unwrap_or(pick(Observation::Paper, Observation::Rich));
+        let action =
+            self.action.clone().unwrap_or(if paper { Action::Linear {} } else { Action::Multiplicative { step: 0.5 } });
+        let reward =
+            self.reward.unwrap_or(if paper { Reward::PAPER } else { Reward::LogImprovement { epsilon: 1e-3 } });
+        let roll_back = OnDivergence::RollBack { factor: 0.1, reward: -0.2 };
+        let on_divergence = self.on_divergence.unwrap_or(if paper { OnDivergence::Terminate {} } else { roll_back });
+        let initial_lr = self.initial_lr.unwrap_or(if paper {
+            InitialLr::Fixed { lr: 1e-3 }
+        } else {
+            InitialLr::NearAnchor { decades: 1.5 }
+        });
+        let factor = match on_divergence {
+            OnDivergence::RollBack { factor, reward } => check_roll_back(factor, reward)?,
+            OnDivergence::Terminate {} => 0.1,
+        };
+        check_initial_lr(initial_lr)?;
+        let control = control_for(spec, observation, action, factor);
+        control.check()?;
+        Ok(EnvParts { control, reward, on_divergence, initial_lr })
+    }
+}
+
+fn check_roll_back(factor: f64, reward: f64) -> Result<f64> {
+    if !(factor > 0.0 && factor < 1.0) {
+        let message = format!("{factor} is not between 0 and 1");
+        return Err(Error::config("env.on_divergence.factor", message, "give the factor on the LR, e.g. 0.1"));
+    }
+    if !reward.is_finite() {
+        return Err(Error::config("env.on_divergence.reward", format!("{reward} is not finite"), "give e.g. -0.2"));
+    }
+    Ok(factor)
+}
+
+fn check_initial_lr(initial: InitialLr) -> Result<()> {
+    match initial {
+        InitialLr::Fixed { lr } if !(lr.is_finite() && lr > 0.0) => {
+            Err(Error::config("env.initial_lr.lr", format!("{lr} is not a finite number > 0"), "give e.g. 1e-3"))
+        }
+        InitialLr::NearAnchor { decades } if !(decades.is_finite() && decades >= 0.0) => {
+            Err(Error::config("env.initial_lr.decades", format!("{decades} is not a number ≥ 0"), "give e.g. 1.5"))
+        }
+        InitialLr::LogUniform { min, max } => check_bounds("env.initial_lr", (min, max)),
+        _ => Ok(()),
+    }
+}

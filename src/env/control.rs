@@ -1,0 +1,256 @@
+//! From actions to learning rates: the controller shared by the environment and by a frozen policy.
+
+use crate::env::observation::{Context, Memory, Observation};
+use crate::task::config::check_bounds;
+use crate::task::{AnchorRule, Knobs, Measurement, TaskSpec};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How an action a becomes a learning rate η. Everywhere u = clip(a, −1, 1) and η is clamped to its bounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Action {
+    /// η = a (paper, A.2): the Box is the LR bounds.
+    Linear {},
+    /// log η runs linearly from the lower to the upper bound as u runs from −1 to 1.
+    Log {},
+    /// log10 η ← log10 η + step·u.
+    Multiplicative {
+        /// Decades at u = 1, > 0.
+        step: f64,
+    },
+    /// As `multiplicative`, but u = 0 follows a linear decay to zero at H + 1: in interval t = 1, …, H
+    /// η ← η·(H − t + 1)/(H − t + 2)·10^(step·u).
+    Drift {
+        /// Decades at u = 1, > 0.
+        step: f64,
+    },
+    /// η = base(t)·exp(α·tanh a) on a schedule given as numbers; a = 0 gives the base run bit for bit.
+    Anchored {
+        /// LR of each interval of the base schedule; the last one is held.
+        base: Vec<f64>,
+        /// Strength α > 0.
+        alpha: f64,
+    },
+}
+
+/// How an episode's first learning rate is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum InitialLr {
+    /// One number.
+    Fixed {
+        /// > 0, finite.
+        lr: f64,
+    },
+    /// The anchor: see [`anchor_lr`].
+    Anchor {},
+    /// Log-uniform within `decades` on either side of the anchor.
+    NearAnchor {
+        /// ≥ 0.
+        decades: f64,
+    },
+    /// Log-uniform over a range.
+    LogUniform {
+        /// > 0.
+        min: f64,
+        /// > `min`.
+        max: f64,
+    },
+}
+
+/// What a controller is: the part of the environment that a frozen policy carries with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// What is seen.
+    pub observation: Observation,
+    /// What is done.
+    pub action: Action,
+    /// η is clamped to this range, in which 0 < min < max.
+    pub lr_bounds: (f64, f64),
+    /// Intervals in a run, H ≥ 1.
+    pub horizon: usize,
+    /// Layers seen by [`Observation::Paper`].
+    pub layers: usize,
+    /// How the anchor LR follows from the untrained network.
+    pub anchor: AnchorRule,
+    /// LR factor after divergence, 0 < factor < 1.
+    pub divergence_factor: f64,
+}
+
+impl Control {
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        check_bounds("env.lr_bounds", self.lr_bounds)?;
+        let bad = |place: &str, value: f64| {
+            Err(Error::config(place, format!("{value} is not a finite number > 0"), "give one, e.g. 0.5"))
+        };
+        match &self.action {
+            Action::Multiplicative { step } | Action::Drift { step } if !(step.is_finite() && *step > 0.0) => {
+                bad("env.action.step", *step)
+            }
+            Action::Anchored { alpha, .. } if !(alpha.is_finite() && *alpha > 0.0) => bad("env.action.alpha", *alpha),
+            Action::Anchored { base, .. } if base.is_empty() => {
+                Err(Error::config("env.action.base", "the base schedule is empty", "give one LR per interval"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Length of an observation.
+    pub fn observation_dim(&self) -> usize {
+        self.observation.dim(self.layers)
+    }
+}
+
+/// The anchor: an initial LR that needs no tuning, from the weights and the gradients of the untrained network.
+///
+/// Geometric mean over layers of ‖w‖/‖g‖, or the root mean square of the weights, times the rule's factor; clamped to
+/// `bounds`. Layers without weights or gradient are left out.
+pub fn anchor_lr(rule: AnchorRule, probe: &Measurement, parameters: usize, bounds: (f64, f64)) -> f64 {
+    let lr = match rule {
+        AnchorRule::WeightOverGradient(factor) => {
+            let pairs = probe.weight_norms.iter().zip(&probe.grad_norms);
+            let logs: Vec<f64> = pairs.filter(|(w, g)| **w > 0.0 && **g > 0.0).map(|(w, g)| (w / g).ln()).collect();
+            factor * (logs.iter().sum::<f64>() / logs.len().max(1) as f64).exp()
+        }
+        AnchorRule::WeightRms(factor) => {
+            let sum_sq: f64 = probe.weight_norms.iter().map(|w| w * w).sum();
+            factor * (sum_sq / parameters.max(1) as f64).sqrt()
+        }
+    };
+    if lr.is_finite() { lr.clamp(bounds.0, bounds.1) } else { (bounds.0 * bounds.1).sqrt() }
+}
+
+/// A running controller: turns actions into knobs and measurements into observations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Controller {
+    control: Control,
+    state: ControllerState,
+}
+
+/// What changes in a [`Controller`] during an episode, to be saved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ControllerState {
+    memory: Memory,
+    lr: f64,
+    anchor: f64,
+    interval: usize,
+    action: f64,
+}
+
+impl Controller {
+    /// A controller at rest; [`Controller::start`] begins an episode.
+    pub fn new(control: Control) -> Self {
+        let lr = (control.lr_bounds.0 * control.lr_bounds.1).sqrt();
+        let state = ControllerState { memory: Memory::default(), lr, anchor: lr, interval: 0, action: 0.0 };
+        Controller { control, state }
+    }
+
+    /// Begin an episode from the probe at `initial_lr`, with the anchor for reference; writes the first observation.
+    pub fn start(&mut self, probe: &Measurement, initial_lr: f64, anchor: f64, out: &mut Vec<f32>) {
+        (self.state.lr, self.state.anchor, self.state.interval, self.state.action) = (self.clamp(initial_lr), anchor, 0, 0.0);
+        self.observe_as(probe, false, out);
+    }
+
+    /// Apply an action and return the knobs of the coming interval. A non-finite action counts as 0.
+    pub fn act(&mut self, action: &[f32]) -> Knobs {
+        let raw = action.first().map_or(0.0, |a| f64::from(*a));
+        let raw = if raw.is_finite() { raw } else { 0.0 };
+        let u = raw.clamp(-1.0, 1.0);
+        let (min, max) = self.control.lr_bounds;
+        let lr = match &self.control.action {
+            Action::Linear {} => raw,
+            Action::Log {} => (min.ln() + (u + 1.0) / 2.0 * (max / min).ln()).exp(),
+            Action::Multiplicative { step } => self.state.lr * 10f64.powf(step * u),
+            Action::Drift { step } => {
+                let left = self.control.horizon.saturating_sub(self.state.interval).max(1) as f64;
+                self.state.lr * left / (left + 1.0) * 10f64.powf(step * u)
+            }
+            Action::Anchored { base, alpha } => {
+                let base = base[self.state.interval.min(base.len() - 1)];
+                if raw == 0.0 { base } else { base * (alpha * raw.tanh()).exp() }
+            }
+        };
+        self.state.action = if matches!(self.control.action, Action::Linear {}) { raw } else { u };
+        self.state.lr = self.clamp(lr);
+        Knobs::lr(self.state.lr)
+    }
+
+    /// Take in the measurement of the finished interval; writes the next observation.
+    pub fn observe(&mut self, m: &Measurement, out: &mut Vec<f32>) {
+        self.state.interval = (self.state.interval + 1).min(self.control.horizon);
+        self.observe_as(m, false, out);
+    }
+
+    /// The interval diverged and was undone to the state measured by `m`: lower the LR; writes the next observation.
+    pub fn roll_back(&mut self, m: &Measurement, out: &mut Vec<f32>) {
+        self.state.interval = (self.state.interval + 1).min(self.control.horizon);
+        self.state.lr = self.clamp(self.state.lr * self.control.divergence_factor);
+        self.observe_as(m, true, out);
+    }
+
+    fn observe_as(&mut self, m: &Measurement, rolled_back: bool, out: &mut Vec<f32>) {
+        let context = Context {
+            interval: self.state.interval,
+            horizon: self.control.horizon,
+            lr: self.state.lr,
+            anchor: self.state.anchor,
+            action: self.state.action,
+            rolled_back,
+        };
+        self.control.observation.observe(&mut self.state.memory, m, &context, out);
+    }
+
+    fn clamp(&self, lr: f64) -> f64 {
+        let (min, max) = self.control.lr_bounds;
+        if lr.is_nan() { min } else { lr.clamp(min, max) }
+    }
+
+    /// The learning rate in use.
+    pub fn lr(&self) -> f64 {
+        self.state.lr
+    }
+
+    /// Intervals finished.
+    pub fn interval(&self) -> usize {
+        self.state.interval
+    }
+
+    /// Losses seen so far.
+    pub fn memory(&self) -> &Memory {
+        &self.state.memory
+    }
+
+    /// The state, to be saved.
+    pub fn state(&self) -> &ControllerState {
+        &self.state
+    }
+
+    /// Put back a saved state.
+    pub fn set_state(&mut self, state: ControllerState) {
+        self.state = state;
+    }
+
+    /// What the controller is.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+}
+
+/// The controller of a task with the parts chosen in a configuration.
+pub fn control_for(spec: &TaskSpec, observation: Observation, action: Action, divergence_factor: f64) -> Control {
+    Control {
+        observation,
+        action,
+        lr_bounds: spec.lr_bounds,
+        horizon: spec.horizon,
+        layers: spec.layers.len(),
+        anchor: spec.anchor,
+        divergence_factor,
+    }
+}

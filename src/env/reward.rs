@@ -1,0 +1,83 @@
+//! Rewards: pure functions of what happened in one interval.
+
+use serde::{Deserialize, Serialize};
+
+/// What a reward may depend on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Smallest validation loss before this interval (the probe's included).
+    pub best: f64,
+    /// Validation loss before this interval.
+    pub previous: f64,
+    /// Validation loss after it.
+    pub current: f64,
+    /// Intervals finished, this one included: 1 ≤ t ≤ H.
+    pub interval: usize,
+    /// Intervals in the episode, H.
+    pub horizon: usize,
+}
+
+/// Which reward. In TOML: `{ type = "paper", gamma = 10.0, lambda = 1.0 }`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Reward {
+    /// r = γ(best − val) + λ(H − t) (paper, eq. 1 and 3), best taken before the epoch.
+    Paper {
+        /// Weight γ of the improvement.
+        gamma: f64,
+        /// Weight λ of the epochs left.
+        lambda: f64,
+    },
+    /// r = −val (paper, A.8).
+    NegativeLoss {},
+    /// r = ln(val₋₁ + ε) − ln(val + ε), which adds up to ln((val₀ + ε)/(val_H + ε)) over an episode.
+    LogImprovement {
+        /// Floor ε > 0 on the loss.
+        epsilon: f64,
+    },
+}
+
+impl Reward {
+    /// The paper's constants: γ = 10, λ = 1.
+    pub const PAPER: Reward = Reward::Paper { gamma: 10.0, lambda: 1.0 };
+
+    /// The reward of an interval that did not diverge.
+    ///
+    /// ```
+    /// use lrpilot::env::{Outcome, Reward};
+    /// let outcome = Outcome { best: 0.5, previous: 0.75, current: 0.25, interval: 98, horizon: 100 };
+    /// assert_eq!(Reward::PAPER.of(&outcome), 10.0 * (0.5 - 0.25) + 1.0 * 2.0);
+    /// assert_eq!(Reward::NegativeLoss {}.of(&outcome), -0.25);
+    /// ```
+    pub fn of(&self, o: &Outcome) -> f64 {
+        match *self {
+            Reward::Paper { gamma, lambda } => gamma * (o.best - o.current) + lambda * (o.horizon - o.interval) as f64,
+            Reward::NegativeLoss {} => -o.current,
+            Reward::LogImprovement { epsilon } => (o.previous + epsilon).ln() - (o.current + epsilon).ln(),
+        }
+    }
+}
+
+/// What follows divergence (NaN or infinity; for roll-back also a network stuck at chance with dead units).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OnDivergence {
+    /// The episode ends with r = −(1000 + 1000·U), U uniform in [0, 1) (paper, A.2).
+    Terminate {},
+    /// Back to the interval's start with the LR times `factor` and the reward `reward`; the interval counts as used.
+    RollBack {
+        /// 0 < factor < 1.
+        factor: f64,
+        /// ≤ 0.
+        reward: f64,
+    },
+}
+
+/// The paper's reward for divergence from a uniform number in [0, 1) (A.2: a random number from 1000 to 2000).
+///
+/// ```
+/// assert_eq!(lrpilot::env::paper_divergence_reward(0.25), -1250.0);
+/// ```
+pub fn paper_divergence_reward(uniform: f64) -> f64 {
+    -(1000.0 + 1000.0 * uniform)
+}

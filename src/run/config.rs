@@ -1,0 +1,98 @@
+//! The configuration of a run: task, environment, agent and budget in one structure.
+
+use crate::agent::PpoConfig;
+use crate::env::{EnvConfig, Formulation};
+use crate::task::{Preset, TaskConfig};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How much is spent on learning, and how the policy is chosen.
+///
+/// | key | default | purpose | range |
+/// |---|---|---|---|
+/// | `epochs` | 10,000 | training epochs (intervals) in all, selection included | ≥ one episode |
+/// | `environments` | 40 (`paper`: 1) | episodes side by side | ≥ 1 |
+/// | `candidates` | 5 (`paper`: 1) | latest snapshots that are tried on validation B | ≥ 1 |
+/// | `selection_seeds` | 4 (`paper`: 0) | episodes that each candidate is tried on; 0 keeps the last snapshot | |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearnConfig {
+    /// Training epochs in all.
+    pub epochs: u64,
+    /// Episodes side by side.
+    pub environments: usize,
+    /// Snapshots tried on validation B.
+    pub candidates: usize,
+    /// Episodes for each candidate.
+    pub selection_seeds: usize,
+}
+
+/// A run, complete. `config.toml` of a run folder holds exactly this.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What is trained.
+    pub task: TaskConfig,
+    /// The decision process.
+    pub env: EnvConfig,
+    /// Budget and selection.
+    pub learn: LearnConfig,
+    /// The agent.
+    pub ppo: PpoConfig,
+}
+
+impl RunConfig {
+    /// The defaults of a formulation on a task.
+    pub fn new(task: TaskConfig, formulation: Formulation) -> Self {
+        let env = EnvConfig { formulation, ..EnvConfig::default() };
+        let (learn, ppo) = match formulation {
+            Formulation::Paper => (
+                LearnConfig { epochs: 10_000, environments: 1, candidates: 1, selection_seeds: 0 },
+                PpoConfig { learning_rate: 1e-3, ..PpoConfig::default() },
+            ),
+            Formulation::Pilot => (
+                LearnConfig { epochs: 10_000, environments: 40, candidates: 5, selection_seeds: 4 },
+                PpoConfig {
+                    n_steps: 25,
+                    batch_size: 125,
+                    n_epochs: 10,
+                    learning_rate: 1e-3,
+                    gamma: 1.0,
+                    gae_lambda: 0.9,
+                    log_std_init: -0.7,
+                    ..PpoConfig::default()
+                },
+            ),
+        };
+        RunConfig { seed: 0, task, env, learn, ppo }
+    }
+
+    /// The configuration of a preset as a TOML table, on which a file and `--set` are laid.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an unknown name, listing the known ones.
+    pub fn preset(name: &str, formulation: Formulation) -> Result<Self> {
+        let preset = Preset::from_name(name).ok_or_else(|| {
+            let names = Preset::ALL.map(Preset::name).join(", ");
+            Error::usage(format!("`{name}` is neither a task nor a file"), format!("tasks: {names}"))
+        })?;
+        Ok(RunConfig::new(preset.config(), formulation))
+    }
+
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        let positive = |place: &str, value: u64| match value {
+            0 => Err(Error::config(place, "0 is not positive", "give at least 1")),
+            _ => Ok(()),
+        };
+        positive("learn.epochs", self.learn.epochs)?;
+        positive("learn.environments", self.learn.environments as u64)?;
+        positive("learn.candidates", self.learn.candidates as u64)?;
+        self.ppo.check()
+    }
+}

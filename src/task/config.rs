@@ -1,0 +1,257 @@
+//! The description of a task in a TOML table, and the built-in presets.
+
+use crate::nn::{LayerSpec, OptimizerSpec};
+use crate::task::data::{DatasetName, SplitConfig};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A task as written in a configuration file.
+///
+/// ```
+/// use lrpilot::task::{Preset, TaskConfig};
+/// let TaskConfig::Supervised(digits) = Preset::Digits.config() else { unreachable!() };
+/// assert_eq!(digits.batch_size, 50);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum TaskConfig {
+    /// A classifier on a data set.
+    Supervised(SupervisedConfig),
+    /// The noisy quadratic model of Wu et al. 2018.
+    NoisyQuadratic(QuadraticConfig),
+}
+
+impl TaskConfig {
+    /// The name shown to people.
+    pub fn name(&self) -> &str {
+        match self {
+            TaskConfig::Supervised(c) => &c.name,
+            TaskConfig::NoisyQuadratic(c) => &c.name,
+        }
+    }
+}
+
+/// A classifier on a data set.
+///
+/// | key | default | purpose | range |
+/// |---|---|---|---|
+/// | `name` | – | shown to people | |
+/// | `dataset` | – | which data | `digits`, `mnist`, `fashion-mnist`, `cifar-10`, `cifar-100` |
+/// | `data` | – | sizes of the splits, label noise, data seed | see [`SplitConfig`] |
+/// | `layers` | – | the model | see [`LayerSpec`] |
+/// | `optimizer` | SGD | the optimizer | see [`OptimizerSpec`] |
+/// | `batch_size` | – | examples in a batch | ≥ 1 |
+/// | `interval_steps` | one epoch | optimizer steps between decisions | ≥ 1 |
+/// | `horizon` | – | decision intervals in a run, H | ≥ 1 |
+/// | `lr_bounds` | [1e-6, 1] | LRs that make sense | 0 < min < max, finite |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SupervisedConfig {
+    /// Name shown to people.
+    pub name: String,
+    /// Data set.
+    pub dataset: DatasetName,
+    /// Splits, label noise, data seed.
+    pub data: SplitConfig,
+    /// The model.
+    pub layers: Vec<LayerSpec>,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: OptimizerSpec,
+    /// Examples in a batch.
+    pub batch_size: usize,
+    /// Optimizer steps in a decision interval; one epoch if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_steps: Option<usize>,
+    /// Decision intervals in a run.
+    pub horizon: usize,
+    /// Smallest and largest learning rate.
+    #[serde(default = "default_bounds")]
+    pub lr_bounds: (f64, f64),
+}
+
+impl SupervisedConfig {
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        positive("task.batch_size", self.batch_size)?;
+        positive("task.horizon", self.horizon)?;
+        if let Some(steps) = self.interval_steps {
+            positive("task.interval_steps", steps)?;
+        }
+        check_bounds("task.lr_bounds", self.lr_bounds)?;
+        self.optimizer.check()
+    }
+}
+
+/// The noisy quadratic model: L(θ) = ½ Σ hᵢ θᵢ², gradients hᵢ(θᵢ − cᵢ) with cᵢ ~ N(0, σᵢ²) (Wu et al. 2018, §2.2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuadraticConfig {
+    /// Name shown to people.
+    pub name: String,
+    /// Number of dimensions; curvature hᵢ = 1/i and noise σᵢ² = noise/hᵢ.
+    pub dimensions: usize,
+    /// Noise scale, ≥ 0.
+    pub noise: f64,
+    /// Steps in a decision interval.
+    pub interval_steps: usize,
+    /// Decision intervals in a run.
+    pub horizon: usize,
+    /// Smallest and largest learning rate.
+    pub lr_bounds: (f64, f64),
+}
+
+impl Default for QuadraticConfig {
+    fn default() -> Self {
+        QuadraticConfig {
+            name: "noisy-quadratic".into(),
+            dimensions: 50,
+            noise: 0.1,
+            interval_steps: 10,
+            horizon: 30,
+            lr_bounds: (1e-6, 1.9),
+        }
+    }
+}
+
+impl QuadraticConfig {
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        positive("task.dimensions", self.dimensions)?;
+        positive("task.interval_steps", self.interval_steps)?;
+        positive("task.horizon", self.horizon)?;
+        if !(self.noise.is_finite() && self.noise >= 0.0) {
+            return Err(Error::config("task.noise", format!("{} is not a number ≥ 0", self.noise), "give a finite one"));
+        }
+        check_bounds("task.lr_bounds", self.lr_bounds)
+    }
+}
+
+fn default_bounds() -> (f64, f64) {
+    (1e-6, 1.0)
+}
+
+fn positive(place: &str, value: usize) -> Result<()> {
+    if value == 0 {
+        return Err(Error::config(place, "0 is not positive", "give at least 1"));
+    }
+    Ok(())
+}
+
+/// Whether `bounds` are finite, positive and in order.
+///
+/// # Errors
+/// [`Error::Config`] naming `place` and the values.
+pub fn check_bounds(place: &str, (min, max): (f64, f64)) -> Result<()> {
+    if min.is_finite() && max.is_finite() && 0.0 < min && min < max {
+        return Ok(());
+    }
+    let message = format!("[{min}, {max}] is not a range of learning rates");
+    Err(Error::config(place, message, "give two finite numbers with 0 < min < max"))
+}
+
+/// The built-in tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// 8×8 digits, 20 % of the training labels noised, MLP 64–32–32–10, SGD with momentum 0.9, 50 epochs.
+    Digits,
+    /// The same without label noise: flat in the LR.
+    DigitsClean,
+    /// 5,000 MNIST images, MLP 784–128–10.
+    MnistMlp,
+    /// 500 MNIST images, the convnet of the PyTorch MNIST example.
+    MnistCnn,
+    /// The noisy quadratic model.
+    NoisyQuadratic,
+}
+
+impl Preset {
+    /// All presets.
+    pub const ALL: [Preset; 5] =
+        [Preset::Digits, Preset::DigitsClean, Preset::MnistMlp, Preset::MnistCnn, Preset::NoisyQuadratic];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Digits => "digits",
+            Preset::DigitsClean => "digits-clean",
+            Preset::MnistMlp => "mnist-mlp",
+            Preset::MnistCnn => "mnist-cnn",
+            Preset::NoisyQuadratic => "noisy-quadratic",
+        }
+    }
+
+    /// The preset called `name`.
+    pub fn from_name(name: &str) -> Option<Preset> {
+        Preset::ALL.into_iter().find(|p| p.name() == name)
+    }
+
+    /// Its configuration.
+    pub fn config(self) -> TaskConfig {
+        let momentum = OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+        let supervised = |dataset, data, layers, batch_size, horizon| {
+            TaskConfig::Supervised(SupervisedConfig {
+                name: self.name().into(),
+                dataset,
+                data,
+                layers,
+                optimizer: momentum.clone(),
+                batch_size,
+                interval_steps: None,
+                horizon,
+                lr_bounds: default_bounds(),
+            })
+        };
+        let digits = |label_noise| SplitConfig {
+            train_images: 1000,
+            val_a: 250,
+            val_b: 250,
+            test: 297,
+            label_noise,
+            data_seed: 0,
+        };
+        let mnist = |train_images, held_back| SplitConfig {
+            train_images,
+            val_a: held_back,
+            val_b: held_back,
+            test: 2 * held_back,
+            label_noise: 0.2,
+            data_seed: 0,
+        };
+        match self {
+            Preset::Digits => supervised(DatasetName::Digits, digits(0.2), mlp(&[32, 32], 10), 50, 50),
+            Preset::DigitsClean => supervised(DatasetName::Digits, digits(0.0), mlp(&[32, 32], 10), 50, 50),
+            Preset::MnistMlp => supervised(DatasetName::Mnist, mnist(5000, 1000), mlp(&[128], 10), 64, 20),
+            Preset::MnistCnn => supervised(DatasetName::Mnist, mnist(500, 250), mnist_cnn(), 50, 10),
+            Preset::NoisyQuadratic => TaskConfig::NoisyQuadratic(QuadraticConfig::default()),
+        }
+    }
+}
+
+/// Dense layers with ReLU between them.
+pub fn mlp(hidden: &[usize], classes: usize) -> Vec<LayerSpec> {
+    let body = hidden.iter().flat_map(|&units| [LayerSpec::Dense { units }, LayerSpec::Relu {}]);
+    body.chain([LayerSpec::Dense { units: classes }]).collect()
+}
+
+fn mnist_cnn() -> Vec<LayerSpec> {
+    let conv = |channels| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 0 };
+    vec![
+        conv(32),
+        LayerSpec::Relu {},
+        conv(64),
+        LayerSpec::Relu {},
+        LayerSpec::MaxPool { size: 2 },
+        LayerSpec::Dropout { p: 0.25 },
+        LayerSpec::Dense { units: 128 },
+        LayerSpec::Relu {},
+        LayerSpec::Dropout { p: 0.5 },
+        LayerSpec::Dense { units: 10 },
+    ]
+}

@@ -1,1 +1,0 @@
-//! Data sets: readers, checks, splits.

@@ -1,0 +1,85 @@
+//! The binary format of CIFAR: records of one (CIFAR-10) or two (CIFAR-100: coarse, fine) label bytes and 3×32×32
+//! pixels. Read from the archive without unpacking it, or from an unpacked folder.
+
+use crate::nn::Shape;
+use crate::task::data::Images;
+use crate::{Error, Result};
+use std::io::Read;
+use std::path::Path;
+
+const PIXELS: usize = 3 * 32 * 32;
+
+/// Records of a member file. `label_bytes` is 1 or 2; the last one is used. `expected` is the number of records.
+pub(super) fn records(path: &Path, content: &[u8], label_bytes: usize, classes: usize, expected: usize) -> Result<Images> {
+    let bad = |message: String| Err(Error::data(path, message, "fetch the archive again with `lrpilot data fetch`"));
+    let size = label_bytes + PIXELS;
+    if content.len() != expected * size {
+        return bad(format!("{} bytes instead of {expected} records of {size}", content.len()));
+    }
+    let mut images =
+        Images { shape: Shape::image(3, 32, 32), classes, pixels: Vec::with_capacity(expected * PIXELS), labels: Vec::new() };
+    for (i, record) in content.chunks_exact(size).enumerate() {
+        let label = record[label_bytes - 1];
+        if usize::from(label) >= classes {
+            return bad(format!("label {label} of record {i} is not below {classes}"));
+        }
+        images.labels.push(label);
+        images.pixels.extend_from_slice(&record[label_bytes..]);
+    }
+    Ok(images)
+}
+
+/// The contents of `members` (by file name) from a gzip-compressed tar archive. Other members are skipped, whatever
+/// their names; nothing is written to disk and no member may be longer than `limit` bytes.
+pub(super) fn from_archive(path: &Path, members: &[&str], limit: u64) -> Result<Vec<Vec<u8>>> {
+    let remedy = "fetch the archive again with `lrpilot data fetch`";
+    let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(std::io::BufReader::new(file)));
+    let broken = |e: std::io::Error| Error::data(path, format!("truncated or corrupt archive ({e})"), remedy);
+    let mut found: Vec<Option<Vec<u8>>> = vec![None; members.len()];
+    for entry in archive.entries().map_err(broken)? {
+        let entry = entry.map_err(broken)?;
+        let name = entry.path().map_err(broken)?.file_name().map(|n| n.to_string_lossy().into_owned());
+        let Some(i) = members.iter().position(|m| Some(*m) == name.as_deref()) else { continue };
+        let mut content = Vec::new();
+        entry.take(limit).read_to_end(&mut content).map_err(broken)?;
+        found[i] = Some(content);
+    }
+    let missing = |i: usize| Error::data(path, format!("the archive has no member {}", members[i]), remedy);
+    found.into_iter().enumerate().map(|(i, content)| content.ok_or_else(|| missing(i))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fine_label_is_used_and_checked() {
+        let mut content = vec![0; 2 * (2 + PIXELS)];
+        (content[0], content[1]) = (19, 42);
+        let images = records(Path::new("train.bin"), &content, 2, 100, 2).unwrap();
+        assert_eq!(images.labels, [42, 0]);
+        content[1] = 100;
+        let error = records(Path::new("train.bin"), &content, 2, 100, 2).unwrap_err();
+        assert!(error.to_string().contains("label 100 of record 0"));
+        let error = records(Path::new("train.bin"), &content[1..], 2, 100, 2).unwrap_err();
+        assert!(error.to_string().contains("instead of 2 records"));
+    }
+
+    #[test]
+    fn a_truncated_archive_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cifar.tar.gz");
+        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut header = tar::Header::new_gnu();
+        let body: Vec<u8> = (0..100_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        header.set_size(body.len() as u64);
+        builder.append_data(&mut header, "x/train.bin", &body[..]).unwrap();
+        let bytes = builder.into_inner().unwrap().finish().unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(from_archive(&path, &["train.bin"], u64::MAX).unwrap(), vec![body]);
+        assert!(from_archive(&path, &["test.bin"], u64::MAX).unwrap_err().to_string().contains("no member test.bin"));
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(from_archive(&path, &["train.bin"], u64::MAX).unwrap_err().to_string().contains("truncated or corrupt"));
+    }
+}
