@@ -141,7 +141,7 @@ pub enum Mode<'a> {
 /// scratch space, all of it allocated when it is built for a largest batch.
 ///
 /// `x: [batch][input.len()]`, `y: [batch][output.len()]`.
-pub trait Layer: Send {
+pub trait Layer: Send + Sync {
     /// The shape of one output example.
     fn output(&self) -> Shape;
 

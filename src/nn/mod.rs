@@ -11,7 +11,9 @@ pub mod init;
 pub mod layer;
 pub mod loss;
 pub mod network;
+pub mod norms;
 pub mod optimizer;
+pub mod simd;
 
 pub use layer::{LayerSpec, Mode, Shape};
 pub use network::Network;

@@ -1,0 +1,153 @@
+//! Learn a policy: environments, agent, selection, frozen file.
+
+use crate::agent::{Ppo, Slot, UpdateStats};
+use crate::env::{Env as _, EnvParts, LrEnv};
+use crate::report::record::UpdateRecord;
+use crate::rng::{Purpose, derive_seed};
+use crate::run::child::{Method, Record, Runner, run_child};
+use crate::run::config::RunConfig;
+use crate::schedule::{Learned, Provenance};
+use crate::{Error, Result};
+use rayon::prelude::*;
+
+/// A policy in training.
+pub struct Learner {
+    config: RunConfig,
+    runner: Runner,
+    parts: EnvParts,
+    ppo: Ppo,
+    slots: Vec<Slot>,
+    env_steps: u64,
+    updates: usize,
+    /// The latest snapshots, oldest first.
+    candidates: Vec<Learned>,
+}
+
+impl Learner {
+    /// Set everything up; nothing is trained yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for values out of range, or a budget too small for one rollout and the selection.
+    pub fn new(config: RunConfig, runner: Runner) -> Result<Self> {
+        config.check()?;
+        let parts = config.env.parts(&runner.spec()?)?;
+        let slots = (0..config.learn.environments)
+            .map(|i| Ok(Slot::new(i, Box::new(LrEnv::new(runner.task()?, parts.clone())))))
+            .collect::<Result<Vec<_>>>()?;
+        let space = slots[0].env.action_space();
+        let ppo = Ppo::new(config.ppo.clone(), parts.control.observation_dim(), &space, config.seed)?;
+        let learner = Learner { config, runner, parts, ppo, slots, env_steps: 0, updates: 0, candidates: Vec::new() };
+        if learner.updates_planned() == 0 {
+            let needed = learner.rollout_steps() + learner.selection_epochs();
+            let message = format!("{} epochs are less than one rollout and the selection, {needed}", learner.config.learn.epochs);
+            return Err(Error::config("learn.epochs", message, "give more, or fewer environments, steps or candidates"));
+        }
+        Ok(learner)
+    }
+
+    fn rollout_steps(&self) -> u64 {
+        (self.config.learn.environments * self.config.ppo.n_steps) as u64
+    }
+
+    /// Epochs set aside for trying the candidates.
+    fn selection_epochs(&self) -> u64 {
+        let learn = &self.config.learn;
+        (learn.candidates * learn.selection_seeds * self.parts.control.horizon) as u64
+    }
+
+    /// Updates that the budget allows.
+    pub fn updates_planned(&self) -> usize {
+        (self.config.learn.epochs.saturating_sub(self.selection_epochs()) / self.rollout_steps()) as usize
+    }
+
+    /// Updates done.
+    pub fn updates_done(&self) -> usize {
+        self.updates
+    }
+
+    /// One rollout and one update.
+    ///
+    /// # Errors
+    /// As the task's.
+    pub fn update(&mut self) -> Result<UpdateRecord> {
+        let rollout = self.ppo.collect(&mut self.slots)?;
+        let remaining = 1.0 - self.updates as f64 / self.updates_planned() as f64;
+        let stats = self.ppo.update(&rollout, remaining);
+        self.updates += 1;
+        self.env_steps += self.rollout_steps();
+        let provenance = Provenance {
+            version: env!("CARGO_PKG_VERSION").into(),
+            task: self.config.task.name().into(),
+            seed: self.config.seed,
+            epochs: self.config.learn.epochs,
+            config: toml::to_string(&self.config).map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))?,
+            selection_loss: None,
+        };
+        self.candidates.push(Learned::new(self.ppo.policy(), self.parts.control.clone(), provenance)?);
+        if self.candidates.len() > self.config.learn.candidates {
+            self.candidates.remove(0);
+        }
+        Ok(self.record(&rollout.episodes, &stats))
+    }
+
+    fn record(&self, episodes: &[crate::agent::Episode], stats: &UpdateStats) -> UpdateRecord {
+        let n = episodes.len() as f64;
+        let mean = |f: &dyn Fn(&crate::agent::Episode) -> f64| (n > 0.0).then(|| episodes.iter().map(f).sum::<f64>() / n);
+        UpdateRecord {
+            policy_seed: self.config.seed,
+            update: self.updates,
+            env_steps: self.env_steps,
+            mean_return: mean(&|e| e.episode_return),
+            mean_final_val_loss: mean(&|e| e.info.val_loss).filter(|v| v.is_finite()),
+            diverged: episodes.iter().filter(|e| e.info.diverged || e.info.rolled_back > 0).count(),
+            clip_fraction: stats.clip_fraction,
+            approx_kl: stats.approx_kl,
+            policy_loss: stats.policy_loss,
+            value_loss: stats.value_loss,
+            explained_variance: stats.explained_variance,
+            action_sd: stats.action_sd,
+        }
+    }
+
+    /// The policy before any learning: a control of the comparison.
+    ///
+    /// # Errors
+    /// None that a checked configuration can cause.
+    pub fn untrained(config: &RunConfig, runner: &Runner) -> Result<Learned> {
+        let parts = config.env.parts(&runner.spec()?)?;
+        let space = LrEnv::new(runner.task()?, parts.clone()).action_space();
+        let ppo = Ppo::new(config.ppo.clone(), parts.control.observation_dim(), &space, config.seed)?;
+        Learned::new(ppo.policy(), parts.control, Provenance::default())
+    }
+
+    /// Try the candidates on validation B and freeze the best (the latest one, where nothing is set aside for trying).
+    ///
+    /// # Errors
+    /// As the task's.
+    pub fn select(&mut self) -> Result<Learned> {
+        let seeds = self.config.learn.selection_seeds;
+        if seeds == 0 {
+            return self.candidates.last().cloned().ok_or_else(|| Error::Bug("no policy to select".into()));
+        }
+        let chance = self.runner.spec()?.chance_loss.unwrap_or(f64::MAX);
+        let jobs: Vec<(usize, usize)> =
+            (0..self.candidates.len()).flat_map(|c| (0..seeds).map(move |s| (c, s))).collect();
+        let losses: Vec<f64> = jobs
+            .par_iter()
+            .map(|&(candidate, seed)| {
+                let method = Method::Learned { policy: Box::new(self.candidates[candidate].clone()), lr: None };
+                let seed = derive_seed(self.config.seed, Purpose::Episode, 1 << 63 | seed as u64);
+                let run = run_child(&mut *self.runner.task()?, &method, seed, Record::Final)?;
+                let loss = run.curve.last().map_or(f64::NAN, |l| l.val_loss_b);
+                Ok(if loss.is_finite() { loss } else { 10.0 * chance })
+            })
+            .collect::<Result<_>>()?;
+        let score = |c: usize| losses[c * seeds..(c + 1) * seeds].iter().sum::<f64>() / seeds as f64;
+        let best = (0..self.candidates.len())
+            .min_by(|a, b| score(*a).total_cmp(&score(*b)))
+            .ok_or_else(|| Error::Bug("no policy to select".into()))?;
+        let mut chosen = self.candidates[best].clone();
+        chosen.set_selection_loss(score(best));
+        Ok(chosen)
+    }
+}

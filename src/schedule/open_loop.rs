@@ -1,0 +1,318 @@
+//! Open-loop schedules: pure functions of the step, equal to PyTorch's classes in closed form.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
+
+/// An open-loop schedule with PyTorch's names and defaults. In TOML: `{ type = "cosine-annealing", t_max = 50 }`.
+///
+/// The step is whatever the user counts: epochs or optimizer steps. The base LR is the optimizer's initial LR, for
+/// [`OpenLoop::OneCycle`] and [`OpenLoop::Cyclic`] it is `max_lr`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OpenLoop {
+    /// The base LR, always.
+    Fixed {},
+    /// `ConstantLR`: base·factor for the first `total_iters` steps.
+    Constant {
+        /// In (0, 1].
+        factor: f64,
+        /// Steps.
+        total_iters: usize,
+    },
+    /// `LinearLR`: the factor goes linearly from `start_factor` to `end_factor`.
+    Linear {
+        /// In (0, 1].
+        start_factor: f64,
+        /// In [0, 1].
+        end_factor: f64,
+        /// Steps, ≥ 1.
+        total_iters: usize,
+    },
+    /// `StepLR`: times γ every `step_size` steps.
+    Step {
+        /// ≥ 1.
+        step_size: usize,
+        /// γ ≥ 0.
+        gamma: f64,
+    },
+    /// `MultiStepLR`: times γ at each milestone.
+    MultiStep {
+        /// Steps, in any order.
+        milestones: Vec<usize>,
+        /// γ ≥ 0.
+        gamma: f64,
+    },
+    /// `ExponentialLR`: times γ every step.
+    Exponential {
+        /// γ ≥ 0.
+        gamma: f64,
+    },
+    /// `PolynomialLR`: base·(1 − t/total)^power.
+    Polynomial {
+        /// ≥ 1.
+        total_iters: usize,
+        /// ≥ 0.
+        power: f64,
+    },
+    /// `CosineAnnealingLR`: half a cosine from base to `eta_min`; beyond `t_max` the cosine goes on, as in PyTorch.
+    CosineAnnealing {
+        /// ≥ 1.
+        t_max: usize,
+        /// ≥ 0.
+        eta_min: f64,
+    },
+    /// `CosineAnnealingWarmRestarts`: the cosine starts anew after T₀, T₀·T_mult, … steps.
+    CosineWarmRestarts {
+        /// T₀ ≥ 1.
+        t_0: usize,
+        /// T_mult ≥ 1.
+        t_mult: usize,
+        /// ≥ 0.
+        eta_min: f64,
+    },
+    /// `OneCycleLR` (cosine, two phases unless `three_phase`): base is `max_lr`. After the end the last LR is held,
+    /// where PyTorch raises an error.
+    OneCycle {
+        /// Steps, ≥ 2.
+        total_steps: usize,
+        /// Share of the steps on the way up, in (0, 1).
+        pct_start: f64,
+        /// Initial LR = max/div_factor, > 0.
+        div_factor: f64,
+        /// Last LR = initial/final_div_factor, > 0.
+        final_div_factor: f64,
+        /// Come down to the initial LR first, then to the last.
+        three_phase: bool,
+        /// Straight lines instead of cosines.
+        linear: bool,
+    },
+    /// `CyclicLR` (triangular): between `base_lr` and the given base, which is `max_lr`.
+    Cyclic {
+        /// Lower LR, ≥ 0.
+        base_lr: f64,
+        /// Steps up, ≥ 1.
+        step_size_up: usize,
+        /// Steps down, ≥ 1.
+        step_size_down: usize,
+        /// Shape of the cycles.
+        mode: CyclicMode,
+        /// γ of `exp_range`.
+        gamma: f64,
+    },
+    /// `SequentialLR`: schedules one after another, each counting from 0.
+    Sequential {
+        /// One more than milestones.
+        schedules: Vec<OpenLoop>,
+        /// First step of the second, third, … schedule.
+        milestones: Vec<usize>,
+    },
+    /// Linear warm-up from base/`steps` over `steps` steps, then another schedule, which counts from 0.
+    Warmup {
+        /// ≥ 1.
+        steps: usize,
+        /// What follows.
+        then: Box<OpenLoop>,
+    },
+    /// Warm-up, stable, then a linear decay to 0 (Hu et al. 2024, "MiniCPM").
+    WarmupStableDecay {
+        /// Steps of linear warm-up.
+        warmup: usize,
+        /// Steps at the base LR.
+        stable: usize,
+        /// Steps of decay, ≥ 1.
+        decay: usize,
+    },
+}
+
+/// Shapes of [`OpenLoop::Cyclic`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CyclicMode {
+    /// Always the same height.
+    Triangular,
+    /// Half the height with each cycle.
+    Triangular2,
+    /// Height times γ^step.
+    ExpRange,
+}
+
+impl OpenLoop {
+    /// `OneCycleLR` with PyTorch's defaults over `total_steps`.
+    pub fn one_cycle(total_steps: usize) -> Self {
+        OpenLoop::OneCycle {
+            total_steps,
+            pct_start: 0.3,
+            div_factor: 25.0,
+            final_div_factor: 1e4,
+            three_phase: false,
+            linear: false,
+        }
+    }
+
+    /// `CosineAnnealingLR` to 0 over `t_max`.
+    pub fn cosine(t_max: usize) -> Self {
+        OpenLoop::CosineAnnealing { t_max, eta_min: 0.0 }
+    }
+
+    /// The learning rate of `step` = 0, 1, ….
+    ///
+    /// ```
+    /// use lrpilot::schedule::OpenLoop;
+    /// let cosine = OpenLoop::cosine(10);
+    /// assert_eq!(cosine.lr(0.1, 0), 0.1);
+    /// assert!((cosine.lr(0.1, 5) - 0.05).abs() < 1e-15);
+    /// ```
+    pub fn lr(&self, base: f64, step: usize) -> f64 {
+        let t = step as f64;
+        match self {
+            OpenLoop::Fixed {} => base,
+            OpenLoop::Constant { factor, total_iters } => base * if step < *total_iters { *factor } else { 1.0 },
+            OpenLoop::Linear { start_factor, end_factor, total_iters } => {
+                let share = step.min(*total_iters) as f64 / *total_iters as f64;
+                base * (start_factor + (end_factor - start_factor) * share)
+            }
+            OpenLoop::Step { step_size, gamma } => base * gamma.powi((step / step_size) as i32),
+            OpenLoop::MultiStep { milestones, gamma } => {
+                base * gamma.powi(milestones.iter().filter(|m| **m <= step).count() as i32)
+            }
+            OpenLoop::Exponential { gamma } => base * gamma.powf(t),
+            OpenLoop::Polynomial { total_iters, power } => {
+                base * (1.0 - step.min(*total_iters) as f64 / *total_iters as f64).powf(*power)
+            }
+            OpenLoop::CosineAnnealing { t_max, eta_min } => half_cosine(base, *eta_min, t / *t_max as f64),
+            OpenLoop::CosineWarmRestarts { t_0, t_mult, eta_min } => {
+                let (mut start, mut length) = (0, *t_0);
+                while step >= start + length {
+                    start += length;
+                    length *= t_mult;
+                }
+                half_cosine(base, *eta_min, (step - start) as f64 / length as f64)
+            }
+            OpenLoop::OneCycle { .. } => self.one_cycle_lr(base, t),
+            OpenLoop::Cyclic { base_lr, step_size_up, step_size_down, mode, gamma } => {
+                let (up, total) = (*step_size_up as f64, (step_size_up + step_size_down) as f64);
+                let cycle = (1.0 + t / total).floor();
+                let x = 1.0 + t / total - cycle;
+                let ratio = up / total;
+                let scale = if x <= ratio { x / ratio } else { (x - 1.0) / (ratio - 1.0) };
+                let height = match mode {
+                    CyclicMode::Triangular => 1.0,
+                    CyclicMode::Triangular2 => 0.5f64.powf(cycle - 1.0),
+                    CyclicMode::ExpRange => gamma.powf(t),
+                };
+                base_lr + (base - base_lr) * scale * height
+            }
+            OpenLoop::Sequential { schedules, milestones } => {
+                let i = milestones.iter().filter(|m| **m <= step).count().min(schedules.len() - 1);
+                let start = if i == 0 { 0 } else { milestones[i - 1] };
+                schedules[i].lr(base, step - start)
+            }
+            OpenLoop::Warmup { steps, then } => {
+                if step < *steps { base * (t + 1.0) / *steps as f64 } else { then.lr(base, step - steps) }
+            }
+            OpenLoop::WarmupStableDecay { warmup, stable, decay } => {
+                if step < *warmup {
+                    return base * (t + 1.0) / *warmup as f64;
+                }
+                let into = (step - warmup).saturating_sub(*stable).min(*decay);
+                base * (1.0 - into as f64 / *decay as f64)
+            }
+        }
+    }
+
+    fn one_cycle_lr(&self, max: f64, t: f64) -> f64 {
+        let OpenLoop::OneCycle { total_steps, pct_start, div_factor, final_div_factor, three_phase, linear } = self else {
+            return max;
+        };
+        let n = *total_steps as f64;
+        let (initial, up_end) = (max / div_factor, pct_start * n - 1.0);
+        let minimum = initial / final_div_factor;
+        let phases: &[(f64, f64, f64)] = if *three_phase {
+            &[(up_end, initial, max), (2.0 * pct_start * n - 2.0, max, initial), (n - 1.0, initial, minimum)]
+        } else {
+            &[(up_end, initial, max), (n - 1.0, max, minimum)]
+        };
+        let t = t.min(n - 1.0);
+        let mut start = 0.0;
+        for &(end, from, to) in phases {
+            if t <= end {
+                let share = (t - start) / (end - start);
+                return if *linear { from + (to - from) * share } else { half_cosine(from, to, share) };
+            }
+            start = end;
+        }
+        minimum
+    }
+
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        let at_least_one = |key: &str, v: usize| ensure(key, v as f64, v > 0, "at least 1");
+        let number = |key: &str, v: f64| ensure(key, v, v.is_finite() && v >= 0.0, "a finite number ≥ 0");
+        let positive = |key: &str, v: f64| ensure(key, v, v.is_finite() && v > 0.0, "a finite number > 0");
+        match self {
+            OpenLoop::Fixed {} => Ok(()),
+            OpenLoop::Constant { factor, .. } => ensure("factor", *factor, *factor > 0.0 && *factor <= 1.0, "in (0, 1]"),
+            OpenLoop::Linear { start_factor, end_factor, total_iters } => {
+                ensure("start_factor", *start_factor, *start_factor > 0.0 && *start_factor <= 1.0, "in (0, 1]")?;
+                ensure("end_factor", *end_factor, (0.0..=1.0).contains(end_factor), "in [0, 1]")?;
+                at_least_one("total_iters", *total_iters)
+            }
+            OpenLoop::Step { step_size, gamma } => {
+                at_least_one("step_size", *step_size)?;
+                number("gamma", *gamma)
+            }
+            OpenLoop::MultiStep { gamma, .. } | OpenLoop::Exponential { gamma } => number("gamma", *gamma),
+            OpenLoop::Polynomial { total_iters, power } => {
+                at_least_one("total_iters", *total_iters)?;
+                number("power", *power)
+            }
+            OpenLoop::CosineAnnealing { t_max, eta_min } => {
+                at_least_one("t_max", *t_max)?;
+                number("eta_min", *eta_min)
+            }
+            OpenLoop::CosineWarmRestarts { t_0, t_mult, eta_min } => {
+                at_least_one("t_0", *t_0)?;
+                at_least_one("t_mult", *t_mult)?;
+                number("eta_min", *eta_min)
+            }
+            OpenLoop::OneCycle { total_steps, pct_start, div_factor, final_div_factor, .. } => {
+                ensure("total_steps", *total_steps as f64, *total_steps > 1, "at least 2")?;
+                ensure("pct_start", *pct_start, *pct_start > 0.0 && *pct_start < 1.0, "in (0, 1)")?;
+                positive("div_factor", *div_factor)?;
+                positive("final_div_factor", *final_div_factor)
+            }
+            OpenLoop::Cyclic { base_lr, step_size_up, step_size_down, gamma, .. } => {
+                number("base_lr", *base_lr)?;
+                at_least_one("step_size_up", *step_size_up)?;
+                at_least_one("step_size_down", *step_size_down)?;
+                number("gamma", *gamma)
+            }
+            OpenLoop::Sequential { schedules, milestones } => {
+                let fits = schedules.len() == milestones.len() + 1 && milestones.is_sorted();
+                ensure("milestones", milestones.len() as f64, fits, "one fewer than schedules, in order")?;
+                schedules.iter().try_for_each(OpenLoop::check)
+            }
+            OpenLoop::Warmup { steps, then } => {
+                at_least_one("steps", *steps)?;
+                then.check()
+            }
+            OpenLoop::WarmupStableDecay { decay, .. } => at_least_one("decay", *decay),
+        }
+    }
+}
+
+fn ensure(key: &str, value: f64, ok: bool, wanted: &str) -> Result<()> {
+    if ok {
+        return Ok(());
+    }
+    Err(Error::config(format!("schedule.{key}"), format!("{value} is not allowed"), format!("give {wanted}")))
+}
+
+/// Half a cosine from `from` to `to` as `share` runs from 0 to 1.
+fn half_cosine(from: f64, to: f64, share: f64) -> f64 {
+    to + (from - to) * (1.0 + (PI * share).cos()) / 2.0
+}
