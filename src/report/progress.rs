@@ -151,9 +151,7 @@ impl<W: Write + Send, C: Fn() -> Duration + Send + Sync> Progress for JsonLines<
     }
 
     fn finish(&self, summary: &str) {
-        self.emit(|state, now| {
-            JsonEvent::Finish { summary, seconds: now.saturating_sub(state.started).as_secs_f64() }
-        });
+        self.emit(|state, now| JsonEvent::Finish { summary, seconds: now.saturating_sub(state.started).as_secs_f64() });
     }
 }
 
@@ -176,7 +174,8 @@ impl Bars {
 #[cfg(feature = "cli")]
 impl Progress for Bars {
     fn start(&self, total: u64, what: &str) {
-        const SHAPE: &str = "{prefix:<10} {bar:28.cyan/dim} {human_pos}/{human_len} epochs  {per_sec}  {eta} left  {msg}";
+        const SHAPE: &str =
+            "{prefix:<10} {bar:28.cyan/dim} {human_pos}/{human_len} epochs  {per_sec}  {eta} left  {msg}";
         let bar = indicatif::ProgressBar::new(total).with_prefix(what.to_owned());
         if let Ok(style) = indicatif::ProgressStyle::with_template(SHAPE) {
             bar.set_style(style.progress_chars("━━╌"));

@@ -52,15 +52,18 @@ pub fn lr_chart(series: &[LrSeries]) -> String {
          aria-label=\"Learning rate against interval\">\n<style>{STYLE}</style>\n"
     );
     draw_axes(&mut svg, &x, &y);
-    let labels = label_positions(series.iter().map(|s| {
-        s.points.iter().rev().copied().find(drawable).map_or(HEIGHT / 2.0, |(_, lr)| y.position(lr))
-    }));
+    let labels = label_positions(
+        series
+            .iter()
+            .map(|s| s.points.iter().rev().copied().find(drawable).map_or(HEIGHT / 2.0, |(_, lr)| y.position(lr))),
+    );
     // The highlighted series last, on top of the others.
     for (i, s) in series.iter().enumerate().rev() {
         let group = if i == 0 { 0 } else { 1 + (i - 1) % 4 };
         let _ = writeln!(svg, "<g class=\"s{group}\">");
         if let Some(band) = &s.band {
-            let ends: Vec<_> = s.points.iter().zip(band).filter(|(p, b)| drawable(p) && b.0 > 0.0 && b.1 > 0.0).collect();
+            let ends: Vec<_> =
+                s.points.iter().zip(band).filter(|(p, b)| drawable(p) && b.0 > 0.0 && b.1 > 0.0).collect();
             let upper = ends.iter().map(|(p, b)| (p.0, b.1));
             let lower = ends.iter().rev().map(|(p, b)| (p.0, b.0));
             let _ = writeln!(svg, "<path class=\"band\" d=\"{}\"/>", path(upper.chain(lower), &x, &y));
@@ -88,8 +91,7 @@ fn draw_axes(svg: &mut String, x: &Axis, y: &Axis) {
     }
     for tick in x.ticks() {
         let at = x.position(tick);
-        let _ =
-            writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{tick}</text>", base + 19.0);
+        let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{tick}</text>", base + 19.0);
     }
     let middle = (LEFT + right) / 2.0;
     let _ = writeln!(svg, "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">interval</text>", base + 38.0);

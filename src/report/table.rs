@@ -32,17 +32,8 @@ pub fn sorted(comparison: &Comparison) -> Vec<&MethodResult> {
 
 /// The cells of one method's row, in the order of [`COLUMNS`].
 pub fn cells(method: &MethodResult) -> [String; 9] {
-    let MethodResult {
-        name,
-        kind,
-        epochs_spent,
-        runs,
-        diverged,
-        final_val_loss,
-        best_val_loss,
-        test_loss,
-        initial_lr,
-    } = method;
+    let MethodResult { name, kind, epochs_spent, runs, diverged, final_val_loss, best_val_loss, test_loss, initial_lr } =
+        method;
     [
         name.clone(),
         kind.clone(),

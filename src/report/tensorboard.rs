@@ -243,11 +243,12 @@ mod tests {
     #[test]
     fn event_bytes_are_the_wire_format() {
         let value = Value { tag: "a".into(), simple_value: Some(0.0) };
-        let event = Event { wall_time: 1.0, step: 3, file_version: None, summary: Some(Summary { value: vec![value] }) };
+        let event =
+            Event { wall_time: 1.0, step: 3, file_version: None, summary: Some(Summary { value: vec![value] }) };
         let expected = [
             &[0x09][..], // field 1, 64 bits: wall_time
             &1f64.to_le_bytes(),
-            &[0x10, 3],                                        // field 2, varint: step
+            &[0x10, 3],                                            // field 2, varint: step
             &[0x2a, 10, 0x0a, 8, 0x0a, 1, b'a', 0x15, 0, 0, 0, 0], // field 5: summary, value, tag, simple_value = 0
         ]
         .concat();
