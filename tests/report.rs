@@ -1,0 +1,288 @@
+//! The HTML page made from synthetic records: complete, offline, safe and small.
+//!
+//! `LRPILOT_REPORT_DIR=folder cargo test --test report` keeps the page and the picture for looking at.
+
+use lrpilot::report::html::{ExtraTable, Provenance, ReportInput, Sensitivity, render};
+use lrpilot::report::record::*;
+use lrpilot::report::statistics::estimate;
+use lrpilot::report::svg::{LrSeries, lr_chart};
+use lrpilot::report::table;
+use lrpilot::rng::{Purpose, stream};
+use rand::RngExt as _;
+
+const INTERVALS: usize = 30;
+
+/// Learning rate of a made-up method in interval `i`.
+fn lr(method: &str, i: usize, jitter: f64) -> f64 {
+    let t = i as f64 / INTERVALS as f64;
+    match method {
+        "pilot" => 0.02 * (1.0 + 4.0 * (t * 8.0).min(1.0)) * (-4.5 * t * t).exp() * (1.0 + 0.4 * (jitter - 0.5)),
+        "pilot, replayed" => 0.02 * (1.0 + 4.0 * (t * 8.0).min(1.0)) * (-4.5 * t * t).exp(),
+        "mean-LR constant" => 0.04,
+        "cosine (tuned)" => 0.05 * (0.5 + 0.5 * (std::f64::consts::PI * t).cos()) + 1e-5,
+        "exponential (tuned)" => 0.06 * 0.88f64.powi(i as i32),
+        "step (tuned)" => 0.05 * 0.1f64.powi((i / 12) as i32),
+        "constant (tuned)" => 0.02,
+        "constant 1e-3" => 1e-3,
+        _ => 0.3,
+    }
+}
+
+/// (name, kind, loss at the end, epochs spent)
+const METHODS: [(&str, &str, f64, u64); 9] = [
+    ("pilot", "learned", 0.0712, 48_000),
+    ("pilot, replayed", "control", 0.0744, 48_000),
+    ("mean-LR constant", "control", 0.0921, 48_000),
+    ("cosine (tuned)", "tuned", 0.0745, 48_000),
+    ("exponential (tuned)", "tuned", 0.0782, 47_700),
+    ("step (tuned)", "tuned", 0.0803, 48_000),
+    ("constant (tuned)", "tuned", 0.0894, 46_800),
+    ("constant 1e-3", "default", 0.3112, 0),
+    ("constant 0.3", "default", 0.6213, 0),
+];
+
+fn runs(each: usize) -> Vec<RunRecord> {
+    let mut rng = stream(5, Purpose::Environment, 0);
+    let mut runs = Vec::new();
+    for (method, kind, end, _) in METHODS {
+        for seed in 0..each {
+            let (shift, jitter) = (0.85 + 0.3 * rng.random::<f64>(), rng.random::<f64>());
+            let diverged = method == "constant 0.3" && seed % 4 == 0;
+            let curve = (1..=INTERVALS).map(|i| {
+                let falling = (2.3 - end) * (-(i as f64) / (2.0 + 3.0 * jitter)).exp();
+                let loss = if diverged && i > 3 { f64::NAN } else { end * shift + falling };
+                IntervalRecord {
+                    interval: i,
+                    lr: lr(method, i - 1, if kind == "learned" { rng.random() } else { 0.5 }),
+                    train_loss: 0.8 * loss,
+                    val_loss_a: loss,
+                    val_loss_b: loss * (0.98 + 0.04 * rng.random::<f64>()),
+                    val_accuracy: 0.97,
+                }
+            });
+            runs.push(RunRecord {
+                job_id: format!("{method}-{seed}"),
+                stage: "compare".into(),
+                method: method.into(),
+                seed: seed as u64,
+                policy_seed: (kind == "learned").then_some(1 + seed as u64 % 3),
+                initial_lr: Some(lr(method, 0, 0.5)),
+                curve: curve.collect(),
+                diverged,
+                test_loss: Some(end * shift),
+            });
+        }
+    }
+    runs
+}
+
+fn comparison(runs: &[RunRecord]) -> Comparison {
+    let method = |&(name, kind, _, epochs_spent): &(&str, &str, f64, u64)| {
+        let own: Vec<&RunRecord> = runs.iter().filter(|r| r.method == name).collect();
+        let strata: Vec<u64> = own.iter().map(|r| r.policy_seed.unwrap_or(0)).collect();
+        let of = |value: &dyn Fn(&RunRecord) -> f64| {
+            let values: Vec<f64> =
+                own.iter().map(|r| value(r)).map(|v| if v.is_finite() { v } else { 2.3026 }).collect();
+            estimate(&values, &strata, 1).unwrap()
+        };
+        MethodResult {
+            name: name.into(),
+            kind: kind.into(),
+            epochs_spent,
+            runs: own.len(),
+            diverged: own.iter().filter(|r| r.diverged).count(),
+            final_val_loss: of(&|r| r.curve[INTERVALS - 1].val_loss_b),
+            best_val_loss: of(&|r| r.curve.iter().map(|c| c.val_loss_b).fold(f64::INFINITY, f64::min)),
+            test_loss: of(&|r| r.test_loss.unwrap_or(f64::NAN)),
+            initial_lr: (kind != "learned").then(|| lr(name, 0, 0.5)),
+        }
+    };
+    let claim =
+        |statement: &str, held, evidence: &str| Claim { statement: statement.into(), held, evidence: evidence.into() };
+    let break_even =
+        |method: &str, trainings, how: &str| BreakEven { method: method.into(), trainings, how: how.into() };
+    Comparison {
+        task: "digits-mlp".into(),
+        budget_epochs: 48_000,
+        methods: METHODS.iter().map(method).collect(),
+        claims: vec![
+            claim(
+                "The learned policy ends below the best default",
+                true,
+                "0.07136 [0.07020, 0.07263] against 0.3113 [0.3046, 0.3177]",
+            ),
+            claim(
+                "The learned policy ends below the best tuned schedule",
+                false,
+                "paired difference −0.0011 [−0.0041, 0.0019]",
+            ),
+        ],
+        break_even: vec![
+            break_even(
+                "cosine (tuned)",
+                Some(2),
+                "the policy cost 48 000 epochs once, tuning costs 48 000 for each new task",
+            ),
+            break_even("constant 1e-3", None, "costs nothing to tune"),
+        ],
+        command: "lrpilot demo --seed 1".into(),
+    }
+}
+
+fn updates() -> Vec<UpdateRecord> {
+    let mut rng = stream(6, Purpose::Environment, 0);
+    let mut updates = Vec::new();
+    for policy_seed in 1..=3 {
+        for update in 1..=120 {
+            let learned = 1.0 - (-(update as f64) / 30.0).exp();
+            let ended = update % 17 != 0;
+            updates.push(UpdateRecord {
+                policy_seed,
+                update,
+                env_steps: 400 * update as u64,
+                mean_return: ended.then(|| -1.0 + 3.2 * learned + 0.3 * rng.random::<f64>()),
+                mean_final_val_loss: ended.then(|| 0.07 + 0.5 * (1.0 - learned) + 0.03 * rng.random::<f64>()),
+                diverged: 0,
+                clip_fraction: 0.1,
+                approx_kl: 0.01,
+                policy_loss: -0.01,
+                value_loss: 0.1,
+                explained_variance: 0.8,
+                action_sd: 0.3,
+            });
+        }
+    }
+    updates
+}
+
+fn input(runs_each: usize) -> ReportInput {
+    let runs = runs(runs_each);
+    let sensitivity = |feature: &str, sensitivity| Sensitivity { feature: feature.into(), sensitivity };
+    ReportInput {
+        title: "A learned schedule for digits".into(),
+        comparison: Some(comparison(&runs)),
+        runs,
+        updates: updates(),
+        sensitivities: vec![
+            sensitivity("training progress", -0.41),
+            sensitivity("log learning rate", -0.22),
+            sensitivity("change of training loss", 0.17),
+            sensitivity("validation loss minus training loss", -0.06),
+            sensitivity("gradient norm, layer 1", 0.02),
+        ],
+        tables: vec![ExtraTable {
+            title: "The paper's table 2 beside ours".into(),
+            note: "Validation loss after the last epoch.".into(),
+            columns: ["schedule", "paper", "ours"].map(String::from).to_vec(),
+            rows: vec![["exponential", "0.041", "0.0433 [0.0421, 0.0446]"].map(String::from).to_vec()],
+        }],
+        provenance: Provenance {
+            command: "lrpilot demo --seed 1".into(),
+            seeds: "policies 1–3, runs 0–29".into(),
+            version: "lrpilot 0.1.0".into(),
+            machine: "2 cores, x86-64".into(),
+            created: "2026-01-31 12:00 UTC".into(),
+        },
+    }
+}
+
+/// Keep what was made if the environment asks for it.
+fn keep(name: &str, content: &str) {
+    if let Some(folder) = std::env::var_os("LRPILOT_REPORT_DIR") {
+        std::fs::write(std::path::Path::new(&folder).join(name), content).unwrap();
+    }
+}
+
+#[test]
+fn page_has_every_part_and_nothing_from_outside() {
+    let input = input(30);
+    let page = render(&input).unwrap();
+    keep("report.html", &page);
+    keep("comparison.txt", &table::terminal(input.comparison.as_ref().unwrap()));
+    for part in [
+        "1 of 2 claims made beforehand held.",
+        "<th scope=\"row\">pilot</th>",
+        "✗ did not hold",
+        "data-chart=\"0\"",
+        "policy seed 3 (10 runs)",
+        "Return during training",
+        "change of training loss",
+        "after 2 trainings",
+        "The paper&#39;s table 2",
+        "policies 1–3, runs 0–29",
+        "Copyright (c) 2022 Leon Sorkin",
+    ] {
+        assert!(page.contains(part), "no {part:?}");
+    }
+    for outside in ["http:", "https:", "src=", "@import", "url(", "<link", "<iframe"] {
+        assert!(!page.contains(outside), "{outside} at {:?}", page.find(outside));
+    }
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+}
+
+#[test]
+fn text_from_outside_cannot_become_markup() {
+    const EVIL: &str = "</script><script>alert('x')</script><!--<b title=\"q\">";
+    let mut input = input(2);
+    input.title = EVIL.into();
+    input.sensitivities[0].feature = EVIL.into();
+    input.tables[0].rows[0][1] = EVIL.into();
+    input.provenance.machine = EVIL.into();
+    let comparison = input.comparison.as_mut().unwrap();
+    comparison.methods[0].name = EVIL.into();
+    comparison.methods[0].kind = EVIL.into();
+    comparison.claims[0].evidence = EVIL.into();
+    input.runs.iter_mut().filter(|r| r.method == "pilot").for_each(|r| r.method = EVIL.into());
+    let page = render(&input).unwrap();
+    assert!(!page.contains("<script>alert") && !page.contains("<b title"));
+    // One element for the numbers, one for uPlot, one for the page's own script.
+    assert_eq!(page.matches("</script").count(), 3);
+    // The charts still carry the name, as data.
+    let json = page.split_once("id=\"charts\">").unwrap().1.split_once("</script>").unwrap().0;
+    let charts: serde_json::Value = serde_json::from_str(json).unwrap();
+    let names: Vec<_> = charts[0]["series"].as_array().unwrap().iter().map(|s| s["name"].clone()).collect();
+    assert!(names.contains(&EVIL.into()), "{names:?}");
+}
+
+#[test]
+fn ten_thousand_runs_stay_a_small_page() {
+    let mut many = input(2);
+    many.runs = runs(1112);
+    assert!(many.runs.len() > 10_000);
+    let page = render(&many).unwrap();
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+}
+
+#[test]
+fn parts_that_are_missing_leave_their_section_out() {
+    let page =
+        render(&ReportInput { title: "Only training".into(), updates: updates(), ..Default::default() }).unwrap();
+    assert!(page.contains("Return during training"));
+    for absent in ["id=\"comparison\"", "id=\"claims\"", "id=\"curves\"", "id=\"sensitivity\"", "id=\"provenance\""] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+}
+
+#[test]
+fn same_records_same_bytes() {
+    assert_eq!(render(&input(5)).unwrap(), render(&input(5)).unwrap());
+}
+
+#[test]
+fn picture_shows_each_schedule() {
+    let series = |name: &str, band: bool| {
+        let points: Vec<_> = (0..INTERVALS).map(|i| (i as f64 + 1.0, lr(name, i, 0.5))).collect();
+        let band = band.then(|| points.iter().map(|p| (0.8 * p.1, 1.25 * p.1)).collect());
+        LrSeries { name: name.into(), points, band }
+    };
+    let schedules = ["cosine (tuned)", "exponential (tuned)", "step (tuned)", "constant (tuned)"];
+    let mut all = vec![series("pilot", true)];
+    all.extend(schedules.map(|name| series(name, false)));
+    let svg = lr_chart(&all);
+    keep("schedules.svg", &svg);
+    assert_eq!(svg.matches("class=\"line\"").count(), 5);
+    assert_eq!(svg.matches("class=\"band\"").count(), 1);
+    for name in schedules {
+        assert!(svg.contains(&format!(">{name}</text>")), "{name}");
+    }
+}
