@@ -6,6 +6,7 @@
 pub mod agent;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod config;
 pub mod env;
 pub mod error;
 pub mod nn;
