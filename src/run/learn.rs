@@ -1,6 +1,6 @@
 //! Learn a policy: environments, agent, selection, frozen file.
 
-use crate::agent::{Ppo, Slot, UpdateStats};
+use crate::agent::{Policy, Ppo, PpoState, Slot, SlotState, UpdateStats};
 use crate::env::{Env as _, EnvParts, LrEnv};
 use crate::report::record::UpdateRecord;
 use crate::rng::{Purpose, derive_seed};
@@ -9,6 +9,7 @@ use crate::run::config::RunConfig;
 use crate::schedule::{Learned, Provenance};
 use crate::{Error, Result};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// A policy in training.
 pub struct Learner {
@@ -21,6 +22,16 @@ pub struct Learner {
     updates: usize,
     /// The latest snapshots, oldest first.
     candidates: Vec<Learned>,
+}
+
+/// Everything that a policy in training depends on, to be saved between updates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LearnerState {
+    ppo: PpoState,
+    slots: Vec<SlotState>,
+    env_steps: u64,
+    updates: usize,
+    candidates: Vec<Policy>,
 }
 
 impl Learner {
@@ -75,19 +86,60 @@ impl Learner {
         let stats = self.ppo.update(&rollout, remaining);
         self.updates += 1;
         self.env_steps += self.rollout_steps();
+        self.candidates.push(self.freeze(self.ppo.policy())?);
+        if self.candidates.len() > self.config.learn.candidates {
+            self.candidates.remove(0);
+        }
+        Ok(self.record(&rollout.episodes, &stats))
+    }
+
+    fn freeze(&self, policy: Policy) -> Result<Learned> {
+        let config = toml::to_string(&self.config)
+            .map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))?;
         let provenance = Provenance {
             version: env!("CARGO_PKG_VERSION").into(),
             task: self.config.task.name().into(),
             seed: self.config.seed,
             epochs: self.config.learn.epochs,
-            config: toml::to_string(&self.config).map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))?,
+            config,
             selection_loss: None,
         };
-        self.candidates.push(Learned::new(self.ppo.policy(), self.parts.control.clone(), provenance)?);
-        if self.candidates.len() > self.config.learn.candidates {
-            self.candidates.remove(0);
+        Learned::new(policy, self.parts.control.clone(), provenance)
+    }
+
+    /// Everything the rest of the training depends on.
+    ///
+    /// # Errors
+    /// If an environment cannot be saved.
+    pub fn state(&self) -> Result<LearnerState> {
+        Ok(LearnerState {
+            ppo: self.ppo.state(),
+            slots: self.slots.iter().map(Slot::save).collect::<Result<_>>()?,
+            env_steps: self.env_steps,
+            updates: self.updates,
+            candidates: self.candidates.iter().map(|c| c.policy().clone()).collect(),
+        })
+    }
+
+    /// Go on from a saved state of the same configuration, to the same bits.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if the state is of another configuration.
+    pub fn set_state(&mut self, state: LearnerState) -> Result<()> {
+        let LearnerState { ppo, slots, env_steps, updates, candidates } = state;
+        if slots.len() != self.slots.len() {
+            return Err(Error::Bug("the checkpoint has another number of environments".into()));
         }
-        Ok(self.record(&rollout.episodes, &stats))
+        self.ppo.set_state(ppo)?;
+        self.slots.iter_mut().zip(&slots).try_for_each(|(slot, saved)| slot.load(saved))?;
+        (self.env_steps, self.updates) = (env_steps, updates);
+        self.candidates = candidates.into_iter().map(|p| self.freeze(p)).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// Epochs that one update trains.
+    pub fn epochs_per_update(&self) -> u64 {
+        self.rollout_steps()
     }
 
     fn record(&self, episodes: &[crate::agent::Episode], stats: &UpdateStats) -> UpdateRecord {

@@ -5,11 +5,13 @@ pub mod checkpoint;
 pub mod child;
 pub mod compare;
 pub mod config;
+pub mod demo;
 pub mod folder;
 pub mod job;
 pub mod jobs;
 pub mod learn;
 pub mod lock;
+pub mod session;
 pub mod stop;
 pub mod store;
 

@@ -1,0 +1,111 @@
+//! Learning inside a run folder: checkpoints, records, the frozen policy; interrupted at any moment, it goes on to the
+//! same bits.
+
+use crate::report::progress::{Progress, Status};
+use crate::report::record::UpdateRecord;
+use crate::report::tensorboard::{EventWriter, file_name};
+use crate::run::checkpoint::Checkpoints;
+use crate::run::child::Runner;
+use crate::run::config::RunConfig;
+use crate::run::learn::Learner;
+use crate::run::stop::StopFlag;
+use crate::run::store::Store;
+use crate::schedule::Learned;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// What surrounds a run without influencing its numbers.
+pub struct Surroundings<'a> {
+    /// Where progress is told.
+    pub progress: &'a dyn Progress,
+    /// Set when the run should stop after the update in flight.
+    pub stop: &'a StopFlag,
+    /// Seconds since 1970, for the time stamps of TensorBoard; the core reads no clock.
+    pub wall_time: &'a (dyn Fn() -> f64 + Sync),
+    /// Name of the machine, for the name of the event file.
+    pub host: &'a str,
+}
+
+/// Names of the files of one policy's training below `folder`.
+struct Files {
+    updates: PathBuf,
+    checkpoints: PathBuf,
+    policy: PathBuf,
+}
+
+impl Files {
+    fn in_folder(folder: &Path) -> Self {
+        Files {
+            updates: folder.join("updates.jsonl"),
+            checkpoints: folder.join("checkpoint"),
+            policy: folder.join("policy.safetensors"),
+        }
+    }
+}
+
+/// Train the policy of `config` with its files in `folder`, from the newest checkpoint if there is one. A finished
+/// policy is read back instead of trained again.
+///
+/// # Errors
+/// [`Error::Interrupted`] after a stop, with everything saved; the configuration's, the task's and the files' errors.
+pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Surroundings<'_>) -> Result<Learned> {
+    let files = Files::in_folder(folder);
+    if files.policy.exists() {
+        return Learned::load(&files.policy);
+    }
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    let mut learner = Learner::new(config.clone(), runner.clone())?;
+    let checkpoints = Checkpoints::new(&files.checkpoints);
+    let mut store = Store::<UpdateRecord>::open(&files.updates)?;
+    if let Some(loaded) = checkpoints.load_latest()? {
+        loaded.warning.iter().for_each(|w| around.progress.message(w));
+        learner.set_state(loaded.value)?;
+    }
+    // Updates after the checkpoint will be done again.
+    store.truncate(learner.updates_done())?;
+    let mut events = event_file(folder, around)?;
+    let mut best = best_return(&store.read_all()?);
+    around.progress.advance(learner.updates_done() as u64 * learner.epochs_per_update());
+    while learner.updates_done() < learner.updates_planned() {
+        if around.stop.is_set() {
+            return Err(Error::Interrupted { resume: "the same command with --resume".into() });
+        }
+        let record = learner.update()?;
+        store.append(&record)?;
+        events.update(&record, (around.wall_time)())?;
+        checkpoints.save(&learner.state()?)?;
+        best = best.max(record.mean_return.unwrap_or(f64::NEG_INFINITY));
+        around.progress.advance(learner.epochs_per_update());
+        around.progress.status(Status { current: record.mean_return, best: best.is_finite().then_some(best) });
+    }
+    store.sync()?;
+    let policy = learner.select()?;
+    policy.save(&files.policy)?;
+    Ok(policy)
+}
+
+/// Epochs that [`learn_in`] will report as progress.
+///
+/// # Errors
+/// As [`Learner::new`].
+pub fn planned_epochs(config: &RunConfig, runner: &Runner) -> Result<u64> {
+    let learner = Learner::new(config.clone(), runner.clone())?;
+    Ok(learner.updates_planned() as u64 * learner.epochs_per_update())
+}
+
+fn best_return(updates: &[UpdateRecord]) -> f64 {
+    updates.iter().filter_map(|u| u.mean_return).fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// The event file of the folder: the one that is there, or a new one.
+fn event_file(folder: &Path, around: &Surroundings<'_>) -> Result<EventWriter> {
+    let now = (around.wall_time)();
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
+    let mut existing: Vec<PathBuf> = entries
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("events.out.tfevents.")))
+        .collect();
+    existing.sort();
+    let path = existing.pop().unwrap_or_else(|| folder.join(file_name(now as u64, around.host)));
+    EventWriter::open(path, now)
+}
