@@ -1,1 +1,164 @@
-//! The command line.
+//! The command line: one file per subcommand, each with its arguments and a `run` function.
+
+pub mod compare;
+pub mod completions;
+pub mod demo;
+pub mod error;
+pub mod evaluate;
+pub mod learn;
+pub mod report;
+pub mod runs;
+pub mod signals;
+
+use crate::Result;
+use crate::run::stop::StopFlag;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Learning-rate schedules learned by reinforcement learning.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lrpilot",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// Options of every subcommand.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Clone, Debug, Args)]
+pub struct GlobalArgs {
+    /// How to show progress.
+    #[arg(long, global = true, value_enum, default_value_t = ProgressKind::Auto, value_name = "KIND")]
+    pub progress: ProgressKind,
+    /// Threads for child runs; the results do not depend on it [default: one per core].
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Folder with the data sets [default: the user's data folder].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressKind {
+    /// Bars on a terminal, else nothing.
+    #[default]
+    Auto,
+    /// Bars on standard error.
+    Bar,
+    /// One JSON object a line on standard error.
+    Json,
+    /// Nothing.
+    Silent,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List run folders and how far they are.
+    Runs(runs::RunsArgs),
+    /// Print a completion script for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+/// Do what the command line says.
+///
+/// # Errors
+/// Those of the subcommand.
+pub fn run(cli: Cli, _stop: &StopFlag) -> Result<()> {
+    let Cli { global: _, command } = cli;
+    match command {
+        Command::Runs(args) => runs::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Seeds on the command line: `3`, `1,2,7`, or `0..5` for 0, 1, 2, 3, 4.
+///
+/// ```
+/// use lrpilot::cli::SeedList;
+/// assert_eq!("0..3".parse::<SeedList>().unwrap().0, [0, 1, 2]);
+/// assert_eq!("1,2,7".parse::<SeedList>().unwrap().0, [1, 2, 7]);
+/// assert!("3..3".parse::<SeedList>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeedList(pub Vec<u64>);
+
+/// Most seeds that a list may have; a typing error should not fill the memory.
+const MAX_SEEDS: u64 = 100_000;
+
+impl std::str::FromStr for SeedList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number =
+            |part: &str| part.trim().parse::<u64>().map_err(|e| format!("`{part}`: {e}; give 3, 1,2,7 or 0..5"));
+        let Some((first, end)) = text.split_once("..") else {
+            return Ok(SeedList(text.split(',').map(number).collect::<Result<_, _>>()?));
+        };
+        let (first, end) = (number(first)?, number(end)?);
+        match end.checked_sub(first) {
+            Some(1..=MAX_SEEDS) => Ok(SeedList((first..end).collect())),
+            _ => Err(format!("{text} holds no seeds or more than {MAX_SEEDS}; the end is not included")),
+        }
+    }
+}
+
+/// A learning rate: a finite number above 0.
+fn positive_lr(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(lr) if lr.is_finite() && lr > 0.0 => Ok(lr),
+        _ => Err("not a number above 0".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Wrapper<A: Args> {
+        #[command(flatten)]
+        args: A,
+    }
+
+    fn parse<A: Args>(line: &str) -> Result<A, clap::Error> {
+        Wrapper::try_parse_from(std::iter::once("x").chain(line.split(' '))).map(|wrapper| wrapper.args)
+    }
+
+    #[test]
+    fn definitions_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        Wrapper::<demo::DemoArgs>::command().debug_assert();
+        Wrapper::<report::ReportArgs>::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_arrive() {
+        let learn: learn::LearnArgs = parse("digits --out runs/a --seed 3 --set a.b=1 --set c=2 --resume").unwrap();
+        assert_eq!((learn.task.as_str(), learn.seed, learn.resume), ("digits", Some(3), true));
+        assert_eq!(learn.set, ["a.b=1", "c=2"]);
+        let compare: compare::CompareArgs = parse("p.st --task t --out o --seeds 0..2 --child-seeds 5").unwrap();
+        assert_eq!((compare.seeds, compare.child_seeds), (Some(SeedList(vec![0, 1])), Some(5)));
+        let evaluate: evaluate::EvaluateArgs = parse("t --schedule cosine --lr 0.5").unwrap();
+        assert_eq!((evaluate.lr, evaluate.seeds), (Some(0.5), SeedList(vec![0])));
+    }
+
+    #[test]
+    fn wrong_numbers_are_refused() {
+        for line in ["t --schedule s --lr 0", "t --schedule s --lr nan", "t --schedule s --seeds 0..99999999999"] {
+            assert!(parse::<evaluate::EvaluateArgs>(line).is_err(), "{line}");
+        }
+        assert!(parse::<compare::CompareArgs>("p --task t --out o --child-seeds 0").is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! The rules of the layout: imports go one way, the core touches neither terminal, clock nor environment, and unsafe
+//! code is in one file. The check is textual: comments are left out, and everything after the first `#[cfg(test)]`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each folder or file of `src/` may name of the crate, besides itself, [`EVERYWHERE`] and the tests' own imports.
+const MAY_USE: [(&str, &[&str]); 8] = [
+    ("nn", &[]),
+    ("task", &["nn"]),
+    ("env", &["nn", "task"]),
+    ("agent", &["nn", "task", "env"]),
+    ("schedule", &["nn", "task", "env", "agent"]),
+    ("run", &["nn", "task", "env", "agent", "schedule", "report", "config"]),
+    ("report", &[]),
+    ("config", &[]),
+];
+const EVERYWHERE: [&str; 4] = ["error", "rng", "Error", "Result"];
+const CORE_HAS_NOT: [&str; 7] =
+    ["println!", "eprintln!", "print!(", "dbg!(", "std::env", "Instant::now", "SystemTime::now"];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Each source file: its path below `src`, its module (first folder or file name), its code without comments and tests.
+fn files() -> Vec<(String, String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    paths.sort();
+    let describe = |path: PathBuf| {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        let module = name.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        (name, module, code)
+    };
+    paths.into_iter().map(describe).collect()
+}
+
+/// First names of the paths `crate::a::…` and `crate::{a::…, b}` in `code`.
+fn crate_names(code: &str) -> Vec<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut names = Vec::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(group) = rest.strip_prefix('{') else {
+            names.push(name(rest));
+            continue;
+        };
+        let (mut depth, mut start) = (0, true);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => start = true,
+                c if start && !c.is_whitespace() => {
+                    names.push(name(&group[at..]));
+                    start = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn names_are_found_in_groups() {
+    let code = "use crate::{Error, nn::{self, layer::Layer}, task::Task};\nlet x = crate::rng::stream();";
+    assert_eq!(crate_names(code), ["Error", "nn", "task", "rng"]);
+}
+
+#[test]
+fn imports_go_one_way() {
+    let mut wrong = Vec::new();
+    for (file, module, code) in files() {
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else { continue };
+        for used in crate_names(&code) {
+            let macro_or_own = used == module || EVERYWHERE.contains(&used.as_str());
+            if !macro_or_own && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{file} uses crate::{used}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_core_has_no_terminal_clock_or_environment() {
+    let mut wrong = Vec::new();
+    for (file, module, code) in files() {
+        if module == "cli" || module == "main" {
+            continue;
+        }
+        wrong.extend(CORE_HAS_NOT.iter().filter(|word| code.contains(**word)).map(|word| format!("{file}: {word}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_is_in_one_file() {
+    let is_unsafe = |code: &str| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
+    let with: Vec<String> = files().into_iter().filter(|(_, _, code)| is_unsafe(code)).map(|(file, ..)| file).collect();
+    assert_eq!(with, ["nn/gemm.rs"]);
+}
