@@ -16,6 +16,8 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("config", &[]),
 ];
 const EVERYWHERE: [&str; 4] = ["error", "rng", "Error", "Result"];
+/// Shows progress on the terminal, which is all it is for.
+const TERMINAL: &str = "report/progress.rs";
 const CORE_HAS_NOT: [&str; 7] =
     ["println!", "eprintln!", "print!(", "dbg!(", "std::env", "Instant::now", "SystemTime::now"];
 
@@ -86,8 +88,8 @@ fn imports_go_one_way() {
     for (file, module, code) in files() {
         let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else { continue };
         for used in crate_names(&code) {
-            let macro_or_own = used == module || EVERYWHERE.contains(&used.as_str());
-            if !macro_or_own && !allowed.contains(&used.as_str()) {
+            let always = used == module || EVERYWHERE.contains(&used.as_str());
+            if !always && !allowed.contains(&used.as_str()) {
                 wrong.push(format!("{file} uses crate::{used}"));
             }
         }
@@ -99,7 +101,7 @@ fn imports_go_one_way() {
 fn the_core_has_no_terminal_clock_or_environment() {
     let mut wrong = Vec::new();
     for (file, module, code) in files() {
-        if module == "cli" || module == "main" {
+        if module == "cli" || module == "main" || file == TERMINAL {
             continue;
         }
         wrong.extend(CORE_HAS_NOT.iter().filter(|word| code.contains(**word)).map(|word| format!("{file}: {word}")));

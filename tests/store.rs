@@ -21,7 +21,7 @@ fn three() -> Vec<Record> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Cut at any byte, the file opens with the records whose lines are whole, and goes on from there.
     #[test]
