@@ -487,7 +487,13 @@ fn gaussian_loss(
 }
 
 /// The clipped surrogate for a categorical distribution: writes ∂L/∂logits, returns the policy loss.
-fn categorical_loss(config: &PpoConfig, batch: &Minibatch, logits: &[f32], d: &mut [f32], stats: &mut UpdateStats) -> f64 {
+fn categorical_loss(
+    config: &PpoConfig,
+    batch: &Minibatch,
+    logits: &[f32],
+    d: &mut [f32],
+    stats: &mut UpdateStats,
+) -> f64 {
     let (choices, n) = (logits.len() / batch.len, batch.len as f64);
     let (mut loss, mut p) = (0.0, Vec::new());
     for i in 0..batch.len {
@@ -508,7 +514,14 @@ fn categorical_loss(config: &PpoConfig, batch: &Minibatch, logits: &[f32], d: &m
 }
 
 /// One sample's part of the surrogate: adds the loss and the statistics, returns ∂loss/∂ln π.
-fn surrogate(config: &PpoConfig, batch: &Minibatch, i: usize, log_prob: f64, loss: &mut f64, stats: &mut UpdateStats) -> f64 {
+fn surrogate(
+    config: &PpoConfig,
+    batch: &Minibatch,
+    i: usize,
+    log_prob: f64,
+    loss: &mut f64,
+    stats: &mut UpdateStats,
+) -> f64 {
     let log_ratio = log_prob - batch.log_probs[i];
     let ratio = log_ratio.exp();
     let (value, derivative) = clipped_surrogate(ratio, batch.advantages[i], config.clip_range);
@@ -575,7 +588,15 @@ fn explained_variance(predicted: &[f32], actual: &[f32]) -> f64 {
 }
 
 /// A tanh MLP with orthogonal weights.
-fn mlp(inputs: usize, hidden: &[usize], outputs: usize, gain: f64, batch: usize, seed: u64, index: u64) -> Result<Network> {
+fn mlp(
+    inputs: usize,
+    hidden: &[usize],
+    outputs: usize,
+    gain: f64,
+    batch: usize,
+    seed: u64,
+    index: u64,
+) -> Result<Network> {
     let mut layers: Vec<LayerSpec> =
         hidden.iter().flat_map(|&units| [LayerSpec::Dense { units }, LayerSpec::Tanh {}]).collect();
     layers.push(LayerSpec::Dense { units: outputs });

@@ -1,6 +1,15 @@
 //! Arguments of `lrpilot compare POLICY --task TASK`.
 
-use super::SeedList;
+use super::{GlobalArgs, context, error::print, output};
+use crate::Result;
+use crate::report::table;
+use crate::run::folder::RunFolder;
+use crate::run::learn::Learner;
+use crate::run::sensitivity::sensitivities;
+use crate::run::stop::StopFlag;
+use crate::run::store::Store;
+use crate::run::{CompareOptions, compare};
+use crate::schedule::Learned;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -8,21 +17,21 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Example:\n  lrpilot compare runs/digits/policy.safetensors --task digits --out runs/compare")]
 pub struct CompareArgs {
-    /// The frozen policy.
-    #[arg(value_name = "POLICY")]
-    pub policy: PathBuf,
+    /// The frozen policy, or several of different seeds.
+    #[arg(value_name = "POLICY", required = true)]
+    pub policy: Vec<PathBuf>,
     /// Name of a task, or a configuration file (TOML).
     #[arg(long, value_name = "TASK|FILE")]
     pub task: String,
     /// Folder of the run, made if need be.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Seeds of the policies, e.g. 0..5 or 1,2,7 [default: the policy's own].
-    #[arg(long, value_name = "LIST")]
-    pub seeds: Option<SeedList>,
-    /// Training runs per method, paired by seed [default: the configuration's].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub child_seeds: Option<u64>,
+    /// Seed of the comparison's runs.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Training runs per method and policy, paired by seed.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub child_seeds: u64,
     /// Epochs that tuning each method may spend [default: what the policy spent].
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u64).range(1..))]
     pub budget: Option<u64>,
@@ -32,4 +41,37 @@ pub struct CompareArgs {
     /// Change a value of the configuration; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// Compare the policy with the usual schedules.
+///
+/// # Errors
+/// As [`compare`].
+pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
+    let config = context::load_config(&args.task, &args.set, args.seed)?;
+    let runner = context::runner(&config, global)?;
+    let policies = args.policy.iter().map(|path| Learned::load(path)).collect::<Result<Vec<_>>>()?;
+    let horizon = runner.spec()?.horizon;
+    let policies: Vec<Learned> = policies.into_iter().map(|p| p.with_horizon(horizon)).collect();
+    let spent = policies.iter().map(|p| p.provenance().epochs).max().unwrap_or(0);
+    let untrained = Learner::untrained(&config, &runner)?;
+    let options = CompareOptions {
+        policies: vec![
+            ("lrpilot".into(), "learned".into(), policies),
+            ("lrpilot: untrained policy".into(), "control".into(), vec![untrained]),
+        ],
+        budget_epochs: args.budget.unwrap_or(spent),
+        child_seeds: args.child_seeds as usize,
+        seed: config.seed,
+        command: &context::command_line(),
+    };
+    let folder = RunFolder::create_or_resume(&args.out, &context::to_toml(&config)?, args.resume)?;
+    let store = Store::open(&folder.results())?;
+    let progress = context::progress(global);
+    let (comparison, runs) = context::on_threads(global, || compare(&runner, &options, Some(store), &*progress, stop))?;
+    let (_, _, policies) = &options.policies[0];
+    let sensitivities = sensitivities(&config, &runner, &policies[0])?;
+    output::write_comparison(folder.path(), &comparison, &runs, &[], &sensitivities)?;
+    print(&table::terminal(&comparison))?;
+    print(&format!("report: {}", folder.report().display()))
 }

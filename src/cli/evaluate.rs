@@ -1,8 +1,14 @@
 //! Arguments of `lrpilot evaluate TASK --schedule NAME|POLICY`.
 
-use super::SeedList;
+use super::{GlobalArgs, SeedList, context, error::print};
+use crate::run::child::{Method, Record, run_child};
+use crate::schedule::{GreedyLr, Learned, MetricDriven, OpenLoop, Plateau};
+use crate::task::TaskSpec;
+use crate::{Error, Result};
 use clap::Args;
-use std::path::PathBuf;
+use comfy_table::{Table, presets::NOTHING};
+use rayon::prelude::*;
+use std::path::Path;
 
 /// Arguments of `evaluate`.
 #[derive(Clone, Debug, Args)]
@@ -20,7 +26,60 @@ pub struct EvaluateArgs {
     /// Seeds of the training runs, e.g. 0..5 or 1,2,7.
     #[arg(long, value_name = "LIST", default_value = "0")]
     pub seeds: SeedList,
-    /// Also write each run's learning rates to this folder, to be replayed.
-    #[arg(long, value_name = "DIR")]
-    pub export_replay: Option<PathBuf>,
+}
+
+/// Train one network per seed and print a row for each.
+///
+/// # Errors
+/// [`Error::Usage`] for an unknown schedule; the task's errors.
+pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
+    let config = context::load_config(&args.task, &[], None)?;
+    let runner = context::runner(&config, global)?;
+    let spec = runner.spec()?;
+    let method = method(args, &spec)?;
+    let progress = context::progress(global);
+    progress.start((args.seeds.0.len() * spec.horizon) as u64, "training");
+    let runs = context::on_threads(global, || {
+        let one = |seed: &u64| {
+            let run = run_child(&mut *runner.task()?, &method, *seed, Record::Everything)?;
+            progress.advance(spec.horizon as u64);
+            Ok(run)
+        };
+        args.seeds.0.par_iter().map(one).collect::<Result<Vec<_>>>()
+    })?;
+    progress.finish(&format!("{} runs", runs.len()));
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["seed", "first LR", "last LR", "final val loss", "test loss", "diverged"]);
+    for run in &runs {
+        let (first, last) = (&run.curve[0], &run.curve[run.curve.len() - 1]);
+        table.add_row([
+            run.seed.to_string(),
+            format!("{:.2e}", first.lr),
+            format!("{:.2e}", last.lr),
+            format!("{:.4}", last.val_loss_b),
+            run.test_loss.map_or("-".into(), |l| format!("{l:.4}")),
+            if run.diverged { "yes" } else { "no" }.into(),
+        ]);
+    }
+    print(&table.trim_fmt())
+}
+
+fn method(args: &EvaluateArgs, spec: &TaskSpec) -> Result<Method> {
+    let lr = args.lr.unwrap_or(spec.default_lr);
+    let open_loop = |schedule| Ok(Method::OpenLoop { schedule, lr });
+    match args.schedule.as_str() {
+        "constant" => open_loop(OpenLoop::Fixed {}),
+        "cosine" => open_loop(OpenLoop::cosine(spec.horizon)),
+        "one-cycle" => open_loop(OpenLoop::one_cycle(spec.horizon.max(2))),
+        "plateau" => Ok(Method::Metric { schedule: MetricDriven::Plateau(Plateau::default()), lr }),
+        "greedy" => Ok(Method::Metric { schedule: MetricDriven::Greedy(GreedyLr::default()), lr }),
+        path if Path::new(path).is_file() => {
+            let policy = Learned::load(Path::new(path))?.with_horizon(spec.horizon);
+            Ok(Method::Learned { policy: Box::new(policy), lr: args.lr })
+        }
+        other => Err(Error::usage(
+            format!("`{other}` is neither a schedule nor a policy file"),
+            "schedules: constant, cosine, one-cycle, plateau, greedy",
+        )),
+    }
 }

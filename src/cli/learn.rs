@@ -1,5 +1,13 @@
 //! Arguments of `lrpilot learn TASK|FILE`.
 
+use super::{context, error::print, output};
+use crate::Result;
+use crate::report::record::UpdateRecord;
+use crate::run::folder::RunFolder;
+use crate::run::sensitivity::sensitivities;
+use crate::run::session::{Surroundings, learn_in, planned_epochs};
+use crate::run::stop::StopFlag;
+use crate::run::store::read;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -22,4 +30,32 @@ pub struct LearnArgs {
     /// Change a value of the configuration; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// Learn a policy in the run folder.
+///
+/// # Errors
+/// As [`crate::run::session::learn_in`].
+pub fn run(args: &LearnArgs, global: &super::GlobalArgs, stop: &StopFlag) -> Result<()> {
+    let config = context::load_config(&args.task, &args.set, args.seed)?;
+    let runner = context::runner(&config, global)?;
+    let planned = planned_epochs(&config, &runner)?;
+    let folder = RunFolder::create_or_resume(&args.out, &context::to_toml(&config)?, args.resume)?;
+    let progress = context::progress(global);
+    progress.start(planned, "learning");
+    let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };
+    let policy = context::on_threads(global, || learn_in(folder.path(), &config, &runner, &around))?;
+    progress.finish("policy frozen");
+    let updates = read::<UpdateRecord>(&folder.updates())?;
+    let sensitivities = sensitivities(&config, &runner, &policy)?;
+    output::write_report(folder.path(), None, Vec::new(), updates, sensitivities, config.task.name())?;
+    let selected = policy.provenance().selection_loss.map(|l| format!(", validation loss {l:.4} in selection"));
+    print(&format!("policy: {}{}", folder.policy().display(), selected.unwrap_or_default()))?;
+    print(&format!("report: {}", folder.report().display()))?;
+    print(&format!(
+        "next:   lrpilot compare {} --task {} --out {}-compared",
+        folder.policy().display(),
+        args.task,
+        args.out.display()
+    ))
 }

@@ -2,16 +2,20 @@
 
 pub mod compare;
 pub mod completions;
+pub mod context;
+pub mod data;
 pub mod demo;
 pub mod error;
 pub mod evaluate;
+pub mod fetch;
 pub mod learn;
+pub mod output;
 pub mod report;
 pub mod runs;
 pub mod signals;
 
-use crate::Result;
 use crate::run::stop::StopFlag;
+use crate::{Error, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -64,6 +68,18 @@ pub enum ProgressKind {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Learn a schedule, freeze it, compare it with equally expensive tuning.
+    Demo(demo::DemoArgs),
+    /// Train a policy with PPO; resumable.
+    Learn(learn::LearnArgs),
+    /// Compare a frozen policy with equally expensive tuning of the usual schedules.
+    Compare(compare::CompareArgs),
+    /// Train networks under one schedule and print how they end.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Write the report of a run folder anew.
+    Report(report::ReportArgs),
+    /// List, check or download data sets.
+    Data(data::DataArgs),
     /// List run folders and how far they are.
     Runs(runs::RunsArgs),
     /// Print a completion script for a shell.
@@ -74,12 +90,22 @@ pub enum Command {
 ///
 /// # Errors
 /// Those of the subcommand.
-pub fn run(cli: Cli, _stop: &StopFlag) -> Result<()> {
-    let Cli { global: _, command } = cli;
-    match command {
+pub fn run(cli: Cli, stop: &StopFlag) -> Result<()> {
+    let Cli { global, command } = cli;
+    let done = match command {
+        Command::Demo(args) => demo::run(&args, &global, stop),
+        Command::Learn(args) => learn::run(&args, &global, stop),
+        Command::Compare(args) => compare::run(&args, &global, stop),
+        Command::Evaluate(args) => evaluate::run(&args, &global),
+        Command::Report(args) => report::run(&args),
+        Command::Data(args) => data::run(&args, &global),
         Command::Runs(args) => runs::run(&args),
         Command::Completions(args) => completions::run(&args),
-    }
+    };
+    done.map_err(|error| match error {
+        Error::Interrupted { .. } => Error::Interrupted { resume: context::resume_command() },
+        other => other,
+    })
 }
 
 /// Seeds on the command line: `3`, `1,2,7`, or `0..5` for 0, 1, 2, 3, 4.
@@ -148,8 +174,8 @@ mod tests {
         let learn: learn::LearnArgs = parse("digits --out runs/a --seed 3 --set a.b=1 --set c=2 --resume").unwrap();
         assert_eq!((learn.task.as_str(), learn.seed, learn.resume), ("digits", Some(3), true));
         assert_eq!(learn.set, ["a.b=1", "c=2"]);
-        let compare: compare::CompareArgs = parse("p.st --task t --out o --seeds 0..2 --child-seeds 5").unwrap();
-        assert_eq!((compare.seeds, compare.child_seeds), (Some(SeedList(vec![0, 1])), Some(5)));
+        let compare: compare::CompareArgs = parse("p.st q.st --task t --out o --child-seeds 5").unwrap();
+        assert_eq!((compare.policy.len(), compare.child_seeds), (2, 5));
         let evaluate: evaluate::EvaluateArgs = parse("t --schedule cosine --lr 0.5").unwrap();
         assert_eq!((evaluate.lr, evaluate.seeds), (Some(0.5), SeedList(vec![0])));
     }

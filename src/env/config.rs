@@ -27,7 +27,7 @@ pub enum Formulation {
 /// | `action` | `linear` | `multiplicative`, step 0.5 |
 /// | `reward` | `paper`, γ = 10, λ = 1 | `log-improvement`, ε = 1e-3 |
 /// | `on_divergence` | `terminate` | `roll-back`, factor 0.1, reward −0.2 |
-/// | `initial_lr` | `fixed`, 1e-3 | `near-anchor`, 1.5 decades |
+/// | `initial_lr` | `fixed`, 1e-3 | `near-anchor`, 0.7 decades |
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvConfig {
@@ -81,7 +81,7 @@ impl EnvConfig {
         let initial_lr = self.initial_lr.unwrap_or(if paper {
             InitialLr::Fixed { lr: 1e-3 }
         } else {
-            InitialLr::NearAnchor { decades: 1.5 }
+            InitialLr::NearAnchor { decades: 0.7 }
         });
         let factor = match on_divergence {
             OnDivergence::RollBack { factor, reward } => check_roll_back(factor, reward)?,

@@ -153,7 +153,8 @@ impl Controller {
 
     /// Begin an episode from the probe at `initial_lr`, with the anchor for reference; writes the first observation.
     pub fn start(&mut self, probe: &Measurement, initial_lr: f64, anchor: f64, out: &mut Vec<f32>) {
-        (self.state.lr, self.state.anchor, self.state.interval, self.state.action) = (self.clamp(initial_lr), anchor, 0, 0.0);
+        (self.state.lr, self.state.anchor, self.state.interval, self.state.action) =
+            (self.clamp(initial_lr), anchor, 0, 0.0);
         self.observe_as(probe, false, out);
     }
 

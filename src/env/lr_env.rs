@@ -110,7 +110,8 @@ impl Env for LrEnv {
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>> {
         let probe = self.task.reset(seed)?;
-        let anchor = anchor_lr(self.parts.control.anchor, &probe, self.task.spec().parameters, self.parts.control.lr_bounds);
+        let anchor =
+            anchor_lr(self.parts.control.anchor, &probe, self.task.spec().parameters, self.parts.control.lr_bounds);
         let initial = self.initial_lr(seed, anchor);
         let mut observation = Vec::new();
         self.controller.start(&probe, initial, anchor, &mut observation);

@@ -136,7 +136,13 @@ impl Memory {
 
     fn update(&mut self, m: &Measurement, first: bool) -> Deltas {
         if first {
-            *self = Memory { val0: m.val_loss, best: m.val_loss, val: m.val_loss, train: m.train_loss, ..Memory::default() };
+            *self = Memory {
+                val0: m.val_loss,
+                best: m.val_loss,
+                val: m.val_loss,
+                train: m.train_loss,
+                ..Memory::default()
+            };
             return Deltas { val: 0.0, train: 0.0 };
         }
         let deltas = Deltas { val: ln(self.val) - ln(m.val_loss), train: ln(self.train) - ln(m.train_loss) };

@@ -196,7 +196,9 @@ impl OptimizerSpec {
             OptimizerSpec::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
             OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } | OptimizerSpec::Adadelta { .. } => 2,
             OptimizerSpec::Adagrad { .. } => 1,
-            OptimizerSpec::Rmsprop { momentum, centered, .. } => 1 + usize::from(*momentum > 0.0) + usize::from(*centered),
+            OptimizerSpec::Rmsprop { momentum, centered, .. } => {
+                1 + usize::from(*momentum > 0.0) + usize::from(*centered)
+            }
         }
     }
 }
@@ -275,7 +277,8 @@ impl Optimizer {
         let accepts_momentum = self.spec.accepts_momentum();
         let set = |old: &mut f32, new: Option<f64>| *old = new.map_or(*old, |v| v as f32);
         match &mut self.now {
-            OptimizerSpec::Sgd { momentum, weight_decay, .. } | OptimizerSpec::Rmsprop { momentum, weight_decay, .. } => {
+            OptimizerSpec::Sgd { momentum, weight_decay, .. }
+            | OptimizerSpec::Rmsprop { momentum, weight_decay, .. } => {
                 if accepts_momentum {
                     set(momentum, new_momentum);
                 }

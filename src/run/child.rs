@@ -183,10 +183,9 @@ enum DriverKind {
 impl Driver {
     fn start(method: &Method, probe: &Measurement, spec: &TaskSpec) -> Self {
         match method {
-            Method::OpenLoop { schedule, lr } => Driver {
-                lr: schedule.lr(*lr, 0),
-                kind: DriverKind::OpenLoop { schedule: schedule.clone(), base: *lr },
-            },
+            Method::OpenLoop { schedule, lr } => {
+                Driver { lr: schedule.lr(*lr, 0), kind: DriverKind::OpenLoop { schedule: schedule.clone(), base: *lr } }
+            }
             Method::Metric { schedule, lr } => {
                 Driver { kind: DriverKind::Metric(MetricState::new(schedule.clone(), *lr)), lr: *lr }
             }

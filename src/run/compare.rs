@@ -142,7 +142,8 @@ fn tuning_seeds(budget_epochs: u64, spec: &TaskSpec) -> Result<usize> {
 
 fn planned_epochs(options: &CompareOptions<'_>, families: &[(&str, Family)], tuning: usize, spec: &TaskSpec) -> u64 {
     let policies: usize = options.policies.iter().map(|(_, _, p)| p.len()).sum();
-    let learned = options.policies.iter().filter(|(_, kind, _)| kind == "learned").map(|(_, _, p)| p.len()).sum::<usize>();
+    let learned =
+        options.policies.iter().filter(|(_, kind, _)| kind == "learned").map(|(_, _, p)| p.len()).sum::<usize>();
     let evaluations = (policies + 2 * learned + 2 * families.len()) * options.child_seeds + learned;
     ((evaluations + families.len() * GRID_POINTS * tuning) * spec.horizon) as u64
 }

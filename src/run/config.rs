@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 /// | key | default | purpose | range |
 /// |---|---|---|---|
 /// | `epochs` | 10,000 | training epochs (intervals) in all, selection included | ≥ one episode |
-/// | `environments` | 40 (`paper`: 1) | episodes side by side | ≥ 1 |
-/// | `candidates` | 5 (`paper`: 1) | latest snapshots that are tried on validation B | ≥ 1 |
+/// | `environments` | 20 (`paper`: 1) | episodes side by side | ≥ 1 |
+/// | `candidates` | 8 (`paper`: 1) | latest snapshots that are tried on validation B | ≥ 1 |
 /// | `selection_seeds` | 4 (`paper`: 0) | episodes that each candidate is tried on; 0 keeps the last snapshot | |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,14 +53,14 @@ impl RunConfig {
                 PpoConfig { learning_rate: 1e-3, ..PpoConfig::default() },
             ),
             Formulation::Pilot => (
-                LearnConfig { epochs: 10_000, environments: 40, candidates: 5, selection_seeds: 4 },
+                LearnConfig { epochs: 10_000, environments: 20, candidates: 8, selection_seeds: 4 },
                 PpoConfig {
                     n_steps: 25,
                     batch_size: 125,
                     n_epochs: 10,
                     learning_rate: 1e-3,
                     gamma: 1.0,
-                    gae_lambda: 0.9,
+                    gae_lambda: 0.95,
                     log_std_init: -0.7,
                     ..PpoConfig::default()
                 },

@@ -1,6 +1,7 @@
 //! The demonstration, and any learn-and-compare run: policies of several seeds, the paper's formulation beside ours, the
 //! fair comparison.
 
+use crate::Result;
 use crate::env::Formulation;
 use crate::report::record::{Comparison, RunRecord, UpdateRecord};
 use crate::run::child::Runner;
@@ -10,7 +11,6 @@ use crate::run::learn::Learner;
 use crate::run::session::{Surroundings, learn_in, planned_epochs};
 use crate::run::store::{Store, read};
 use crate::schedule::Learned;
-use crate::Result;
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -42,7 +42,12 @@ pub struct DemoResult {
 ///
 /// # Errors
 /// As [`learn_in`] and [`compare`].
-pub fn demo(folder: &Path, options: &DemoOptions<'_>, runner: &Runner, around: &Surroundings<'_>) -> Result<DemoResult> {
+pub fn demo(
+    folder: &Path,
+    options: &DemoOptions<'_>,
+    runner: &Runner,
+    around: &Surroundings<'_>,
+) -> Result<DemoResult> {
     let pilot = learn_all(folder, Formulation::Pilot, options, runner, around)?;
     let paper = learn_all(folder, Formulation::Paper, options, runner, around)?;
     let untrained =

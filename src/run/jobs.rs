@@ -76,7 +76,8 @@ impl<'a> Jobs<'a> {
     /// As the task's; [`Error::Interrupted`] if stopped, with everything finished so far stored.
     pub fn run(&mut self, jobs: &[Job]) -> Result<Vec<RunRecord>> {
         let ids: Vec<String> = jobs.iter().map(|job| self.id(job)).collect::<Result<_>>()?;
-        let missing: Vec<(&Job, &String)> = jobs.iter().zip(&ids).filter(|(_, id)| !self.done.contains_key(*id)).collect();
+        let missing: Vec<(&Job, &String)> =
+            jobs.iter().zip(&ids).filter(|(_, id)| !self.done.contains_key(*id)).collect();
         self.progress.advance(self.epochs(jobs.len() - missing.len()));
         let (runner, stop) = (self.runner, self.stop);
         let (sender, receiver) = mpsc::channel();

@@ -50,8 +50,13 @@ impl Learner {
         let learner = Learner { config, runner, parts, ppo, slots, env_steps: 0, updates: 0, candidates: Vec::new() };
         if learner.updates_planned() == 0 {
             let needed = learner.rollout_steps() + learner.selection_epochs();
-            let message = format!("{} epochs are less than one rollout and the selection, {needed}", learner.config.learn.epochs);
-            return Err(Error::config("learn.epochs", message, "give more, or fewer environments, steps or candidates"));
+            let message =
+                format!("{} epochs are less than one rollout and the selection, {needed}", learner.config.learn.epochs);
+            return Err(Error::config(
+                "learn.epochs",
+                message,
+                "give more, or fewer environments, steps or candidates",
+            ));
         }
         Ok(learner)
     }
@@ -94,8 +99,8 @@ impl Learner {
     }
 
     fn freeze(&self, policy: Policy) -> Result<Learned> {
-        let config = toml::to_string(&self.config)
-            .map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))?;
+        let config =
+            toml::to_string(&self.config).map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))?;
         let provenance = Provenance {
             version: env!("CARGO_PKG_VERSION").into(),
             task: self.config.task.name().into(),
@@ -144,7 +149,8 @@ impl Learner {
 
     fn record(&self, episodes: &[crate::agent::Episode], stats: &UpdateStats) -> UpdateRecord {
         let n = episodes.len() as f64;
-        let mean = |f: &dyn Fn(&crate::agent::Episode) -> f64| (n > 0.0).then(|| episodes.iter().map(f).sum::<f64>() / n);
+        let mean =
+            |f: &dyn Fn(&crate::agent::Episode) -> f64| (n > 0.0).then(|| episodes.iter().map(f).sum::<f64>() / n);
         UpdateRecord {
             policy_seed: self.config.seed,
             update: self.updates,

@@ -192,7 +192,8 @@ impl Learned {
         let json = json.ok_or_else(|| bad("a safetensors file without lrpilot's metadata".into()))?;
         let VersionOnly { format_version } = serde_json::from_str(json).map_err(|e| broken(&e))?;
         if format_version > FORMAT_VERSION {
-            let message = format!("format version {format_version} is newer than {FORMAT_VERSION}, the newest known here");
+            let message =
+                format!("format version {format_version} is newer than {FORMAT_VERSION}, the newest known here");
             return Err(Error::data(path, message, "update lrpilot"));
         }
         let metadata: Metadata = serde_json::from_str(json).map_err(|e| broken(&e))?;

@@ -209,7 +209,11 @@ impl OpenLoop {
                 schedules[i].lr(base, step - start)
             }
             OpenLoop::Warmup { steps, then } => {
-                if step < *steps { base * (t + 1.0) / *steps as f64 } else { then.lr(base, step - steps) }
+                if step < *steps {
+                    base * (t + 1.0) / *steps as f64
+                } else {
+                    then.lr(base, step - steps)
+                }
             }
             OpenLoop::WarmupStableDecay { warmup, stable, decay } => {
                 if step < *warmup {
@@ -222,7 +226,8 @@ impl OpenLoop {
     }
 
     fn one_cycle_lr(&self, max: f64, t: f64) -> f64 {
-        let OpenLoop::OneCycle { total_steps, pct_start, div_factor, final_div_factor, three_phase, linear } = self else {
+        let OpenLoop::OneCycle { total_steps, pct_start, div_factor, final_div_factor, three_phase, linear } = self
+        else {
             return max;
         };
         let n = *total_steps as f64;
@@ -255,7 +260,9 @@ impl OpenLoop {
         let positive = |key: &str, v: f64| ensure(key, v, v.is_finite() && v > 0.0, "a finite number > 0");
         match self {
             OpenLoop::Fixed {} => Ok(()),
-            OpenLoop::Constant { factor, .. } => ensure("factor", *factor, *factor > 0.0 && *factor <= 1.0, "in (0, 1]"),
+            OpenLoop::Constant { factor, .. } => {
+                ensure("factor", *factor, *factor > 0.0 && *factor <= 1.0, "in (0, 1]")
+            }
             OpenLoop::Linear { start_factor, end_factor, total_iters } => {
                 ensure("start_factor", *start_factor, *start_factor > 0.0 && *start_factor <= 1.0, "in (0, 1]")?;
                 ensure("end_factor", *end_factor, (0.0..=1.0).contains(end_factor), "in [0, 1]")?;

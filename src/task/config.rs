@@ -127,7 +127,11 @@ impl QuadraticConfig {
         positive("task.interval_steps", self.interval_steps)?;
         positive("task.horizon", self.horizon)?;
         if !(self.noise.is_finite() && self.noise >= 0.0) {
-            return Err(Error::config("task.noise", format!("{} is not a number ≥ 0", self.noise), "give a finite one"));
+            return Err(Error::config(
+                "task.noise",
+                format!("{} is not a number ≥ 0", self.noise),
+                "give a finite one",
+            ));
         }
         check_bounds("task.lr_bounds", self.lr_bounds)
     }

@@ -171,26 +171,43 @@ impl Supervised {
         };
         let width = examples.shape.len();
         let (mut loss, mut correct) = (0.0, 0usize);
-        for (x, y) in examples.x.chunks(self.network.max_batch() * width).zip(examples.y.chunks(self.network.max_batch())) {
+        for (x, y) in
+            examples.x.chunks(self.network.max_batch() * width).zip(examples.y.chunks(self.network.max_batch()))
+        {
             let logits = self.network.forward(x, y.len(), &mut Mode::Eval);
             loss += cross_entropy(logits, y, examples.classes, None) * y.len() as f64;
-            correct += logits.chunks_exact(examples.classes).zip(y).filter(|(row, y)| argmax(row) == usize::from(**y)).count();
+            correct +=
+                logits.chunks_exact(examples.classes).zip(y).filter(|(row, y)| argmax(row) == usize::from(**y)).count();
         }
         (loss / examples.len() as f64, correct as f64 / examples.len() as f64)
     }
 
     /// The measurement after `batches` batches summed up in `self.sums`.
-    fn measure(&mut self, batches: usize, first_half: usize, diverged: bool, last_first_layer_grad: f64) -> Measurement {
+    fn measure(
+        &mut self,
+        batches: usize,
+        first_half: usize,
+        diverged: bool,
+        last_first_layer_grad: f64,
+    ) -> Measurement {
         let splits = Arc::clone(&self.splits);
-        let (val_loss, val_accuracy) = if diverged { (f64::NAN, 0.0) } else { self.evaluate_on(&splits, Split::ValidationA) };
+        let (val_loss, val_accuracy) =
+            if diverged { (f64::NAN, 0.0) } else { self.evaluate_on(&splits, Split::ValidationA) };
         let n = batches as f64;
         let (sums, network) = (&self.sums, &self.network);
         let mean = sums.norm / n;
-        let weight_norms: Vec<f64> = network.layer_ranges().iter().map(|r| crate::nn::norms::sum_sq(&network.params[r.clone()]).sqrt()).collect();
+        let weight_norms: Vec<f64> = network
+            .layer_ranges()
+            .iter()
+            .map(|r| crate::nn::norms::sum_sq(&network.params[r.clone()]).sqrt())
+            .collect();
         let displacement_sq: f64 =
             network.params.iter().zip(&self.start_params).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let train_loss = sums.loss / n;
-        let finite = val_loss.is_finite() && train_loss.is_finite() && mean.is_finite() && weight_norms.iter().all(|w| w.is_finite());
+        let finite = val_loss.is_finite()
+            && train_loss.is_finite()
+            && mean.is_finite()
+            && weight_norms.iter().all(|w| w.is_finite());
         let half = |i: usize, count: usize| if count == 0 { train_loss } else { sums.loss_halves[i] / count as f64 };
         let chance = self.spec.chance_loss.unwrap_or(f64::INFINITY);
         Measurement {
@@ -214,7 +231,10 @@ impl Supervised {
     }
 
     fn first_layer_gradient(&self) -> f64 {
-        self.network.layer_ranges().first().map_or(1.0, |r| crate::nn::norms::sum_sq(&self.network.grads[r.clone()]).sqrt())
+        self.network
+            .layer_ranges()
+            .first()
+            .map_or(1.0, |r| crate::nn::norms::sum_sq(&self.network.grads[r.clone()]).sqrt())
     }
 }
 

@@ -51,8 +51,14 @@ const CIFAR100_MEMBERS: [&str; 2] = [
     "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
 ];
 
-const CIFAR10_MEMBERS: [&str; 6] =
-    ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"];
+const CIFAR10_MEMBERS: [&str; 6] = [
+    "data_batch_1.bin",
+    "data_batch_2.bin",
+    "data_batch_3.bin",
+    "data_batch_4.bin",
+    "data_batch_5.bin",
+    "test_batch.bin",
+];
 
 const fn idx_files(mirrors: &'static [&'static str], sha256: [&'static str; 4]) -> [DataFile; 4] {
     [
@@ -107,7 +113,8 @@ impl DatasetName {
             }
         }
         let wanted = root.join(self.folder()).join(file.name);
-        let remedy = format!("download it with `lrpilot data fetch {}` or name its folder with --data-dir", self.name());
+        let remedy =
+            format!("download it with `lrpilot data fetch {}` or name its folder with --data-dir", self.name());
         Err(Error::data(wanted, "not there", remedy))
     }
 }
@@ -159,7 +166,9 @@ fn load_cifar10(path: &Path) -> Result<Dataset> {
 
 fn load_cifar100(path: &Path) -> Result<Dataset> {
     let members = cifar::from_archive(path, &["train.bin", "test.bin"], 1 << 28)?;
-    for (content, (member, sha256)) in members.iter().zip([("train.bin", CIFAR100_MEMBERS[0]), ("test.bin", CIFAR100_MEMBERS[1])]) {
+    for (content, (member, sha256)) in
+        members.iter().zip([("train.bin", CIFAR100_MEMBERS[0]), ("test.bin", CIFAR100_MEMBERS[1])])
+    {
         check_sha256(&path.join(member), content, sha256, DatasetName::Cifar100)?;
     }
     let train = cifar::records(&path.join("train.bin"), &members[0], 2, 100, 50_000)?;

@@ -10,14 +10,24 @@ use std::path::Path;
 const PIXELS: usize = 3 * 32 * 32;
 
 /// Records of a member file. `label_bytes` is 1 or 2; the last one is used. `expected` is the number of records.
-pub(super) fn records(path: &Path, content: &[u8], label_bytes: usize, classes: usize, expected: usize) -> Result<Images> {
+pub(super) fn records(
+    path: &Path,
+    content: &[u8],
+    label_bytes: usize,
+    classes: usize,
+    expected: usize,
+) -> Result<Images> {
     let bad = |message: String| Err(Error::data(path, message, "fetch the archive again with `lrpilot data fetch`"));
     let size = label_bytes + PIXELS;
     if content.len() != expected * size {
         return bad(format!("{} bytes instead of {expected} records of {size}", content.len()));
     }
-    let mut images =
-        Images { shape: Shape::image(3, 32, 32), classes, pixels: Vec::with_capacity(expected * PIXELS), labels: Vec::new() };
+    let mut images = Images {
+        shape: Shape::image(3, 32, 32),
+        classes,
+        pixels: Vec::with_capacity(expected * PIXELS),
+        labels: Vec::new(),
+    };
     for (i, record) in content.chunks_exact(size).enumerate() {
         let label = record[label_bytes - 1];
         if usize::from(label) >= classes {
@@ -80,6 +90,8 @@ mod tests {
         assert_eq!(from_archive(&path, &["train.bin"], u64::MAX).unwrap(), vec![body]);
         assert!(from_archive(&path, &["test.bin"], u64::MAX).unwrap_err().to_string().contains("no member test.bin"));
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        assert!(from_archive(&path, &["train.bin"], u64::MAX).unwrap_err().to_string().contains("truncated or corrupt"));
+        assert!(
+            from_archive(&path, &["train.bin"], u64::MAX).unwrap_err().to_string().contains("truncated or corrupt")
+        );
     }
 }

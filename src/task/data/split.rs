@@ -118,7 +118,8 @@ fn check(dataset: &Dataset, config: &SplitConfig) -> Result<()> {
     let have = dataset.train.len();
     if wanted > have || test > available {
         let name = dataset.name.name();
-        let message = format!("{wanted} + {test} images are asked for; {name} has {have} to train and {available} to test");
+        let message =
+            format!("{wanted} + {test} images are asked for; {name} has {have} to train and {available} to test");
         return Err(Error::config("task.data", message, "make the splits smaller"));
     }
     Ok(())

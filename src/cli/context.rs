@@ -1,0 +1,130 @@
+//! What the subcommands share: configuration, data folder, threads, progress, clock.
+
+use super::{GlobalArgs, ProgressKind};
+use crate::config;
+use crate::env::Formulation;
+use crate::report::progress::{Bars, JsonLines, Progress, Silent};
+use crate::run::{RunConfig, Runner};
+use crate::task::Preset;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The configuration named on the command line (a preset or a file), with `--set` and `--seed` laid on it.
+///
+/// # Errors
+/// [`Error::Usage`] for an unknown task, [`Error::Config`] for a wrong key or value, [`Error::Io`].
+pub fn load_config(task: &str, set: &[String], seed: Option<u64>) -> Result<RunConfig> {
+    let path = Path::new(task);
+    let is_file = Preset::from_name(task).is_none() && (path.extension().is_some() || path.exists());
+    let mut overlay = if is_file {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        config::parse::<toml::Table>(&text, task)?
+    } else {
+        toml::Table::new()
+    };
+    set.iter().try_for_each(|s| config::apply_set(&mut overlay, s))?;
+    if let Some(seed) = seed {
+        overlay.insert("seed".into(), toml::Value::Integer(seed as i64));
+    }
+    let formulation = match overlay.get("env").and_then(|e| e.get("formulation")).and_then(toml::Value::as_str) {
+        Some("paper") => Formulation::Paper,
+        _ => Formulation::Pilot,
+    };
+    let base_task = if is_file { Preset::Digits.name() } else { task };
+    let mut base = to_table(&RunConfig::preset(base_task, formulation)?)?;
+    if is_file {
+        let named = overlay.get("task").cloned();
+        let named = named.ok_or_else(|| {
+            Error::config(task, "there is no [task] table", "describe the task, or name a preset on the command line")
+        })?;
+        base.insert("task".into(), named);
+    }
+    let config: RunConfig = config::from_table(config::merge(base, overlay), task)?;
+    config.check()?;
+    Ok(config)
+}
+
+/// A configuration as a TOML table.
+fn to_table(config: &RunConfig) -> Result<toml::Table> {
+    toml::Table::try_from(config).map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))
+}
+
+/// The effective configuration as text, for `config.toml`.
+///
+/// # Errors
+/// [`Error::Bug`].
+pub fn to_toml(config: &RunConfig) -> Result<String> {
+    toml::to_string(config).map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))
+}
+
+/// The data folder: `--data-dir`, else `LRPILOT_DATA`, else `lrpilot` in the user's cache folder.
+pub fn data_dir(global: &GlobalArgs) -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    let chosen = global.data_dir.clone().or_else(|| variable("LRPILOT_DATA"));
+    chosen.unwrap_or_else(|| cache().unwrap_or_else(|| PathBuf::from(".")).join("lrpilot"))
+}
+
+/// The task's data, loaded.
+///
+/// # Errors
+/// As [`Runner::new`].
+pub fn runner(config: &RunConfig, global: &GlobalArgs) -> Result<Runner> {
+    Runner::new(&config.task, Some(&data_dir(global)))
+}
+
+/// Call `f` on a pool of `--threads` threads (one per core by default).
+///
+/// # Errors
+/// Those of `f`, or if the threads cannot be started.
+pub fn on_threads<R: Send>(global: &GlobalArgs, f: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    let threads = global.threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|e| Error::usage(format!("threads cannot be started: {e}"), "give fewer with --threads"))?.install(f)
+}
+
+/// The progress that `--progress` asks for.
+pub fn progress(global: &GlobalArgs) -> Box<dyn Progress> {
+    match global.progress {
+        // The bar itself stays invisible where standard error is no terminal.
+        ProgressKind::Auto | ProgressKind::Bar => Box::new(Bars::default()),
+        ProgressKind::Json => {
+            let start = Instant::now();
+            Box::new(JsonLines::new(std::io::stderr(), move || start.elapsed()))
+        }
+        ProgressKind::Silent => Box::new(Silent),
+    }
+}
+
+/// Seconds since 1970.
+pub fn wall_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
+/// Name of this machine.
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".into() } else { name.into() }
+}
+
+/// Processor and cores, for the provenance of a report.
+pub fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).map(|l| l.trim_start_matches([' ', '\t', ':']));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{}, {cores} cores, {}", model.unwrap_or(std::env::consts::ARCH), std::env::consts::OS)
+}
+
+/// The command line as typed, for the record.
+pub fn command_line() -> String {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    format!("lrpilot {}", args.join(" "))
+}
+
+/// What to type to go on after an interruption.
+pub fn resume_command() -> String {
+    let command = command_line();
+    if command.contains("--resume") { command } else { format!("{command} --resume") }
+}
