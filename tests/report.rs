@@ -210,7 +210,7 @@ fn page_has_every_part_and_nothing_from_outside() {
         "after 2 trainings",
         "The paper&#39;s table 2",
         "policies 1–3, runs 0–29",
-        "Copyright (c) 2022 Leon Sorkin",
+        "Copyright (c) 2022 Leon Sorokin",
     ] {
         assert!(page.contains(part), "no {part:?}");
     }

@@ -308,14 +308,14 @@ impl Axis {
         let candidates: Vec<f64> = if self.log {
             let (first, last) = (self.lo.log10().floor() as i32, self.hi.log10().ceil() as i32);
             let stride = ((last - first) as usize).div_ceil(7).max(1);
-            let factors: &[i32] = if last - first > 2 { &[1] } else { &[1, 2, 5] };
+            let factors: &[i32] = if self.hi > 300.0 * self.lo { &[1] } else { &[1, 2, 5] };
             // Parsed, not multiplied, so that 1e-3 is the number people write.
             let tick = |exponent: i32| factors.iter().filter_map(move |f| format!("{f}e{exponent}").parse().ok());
             (first..=last).step_by(stride).flat_map(tick).collect()
         } else {
             let raw = (self.hi - self.lo) / 5.0;
             let magnitude = 10f64.powf(raw.log10().floor());
-            let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * magnitude).into_iter().find(|s| *s >= raw).unwrap_or(raw);
+            let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * magnitude).into_iter().find(|s| 1.6 * s >= raw).unwrap_or(raw);
             let first = (self.lo / step).ceil();
             // Rounded to the step's own precision, so that 3 × 0.1 is written 0.3.
             let digits = (-step.log10().floor()).max(0.0) as usize;
