@@ -84,7 +84,8 @@
         for (let j = values.length - 1; j >= 0; j--) {
           if (values[j] === null || chart.x[j] > u.scales.x.max) continue;
           const y = u.valToPos(values[j], "y", true);
-          labels.push({ text: s.name, y: Math.min(Math.max(y, u.bbox.top), u.bbox.top + u.bbox.height), color: styles[i].color, bold: s.kind === "learned" });
+          // Zoomed out of sight: no label.
+          if (y >= u.bbox.top && y <= u.bbox.top + u.bbox.height) labels.push({ text: s.name, y, color: styles[i].color, bold: s.kind === "learned" });
           break;
         }
       });

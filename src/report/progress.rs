@@ -220,7 +220,6 @@ mod tests {
         progress.advance(10);
         progress.message("seed 3 \"diverged\"");
         progress.finish("done");
-        drop(progress);
         // 10 epochs in 2 s are 5 a second; the other 30 take 6 s.
         assert_eq!(
             String::from_utf8(out).unwrap(),
