@@ -81,7 +81,7 @@ fn comparison(runs: &[RunRecord]) -> Comparison {
         let strata: Vec<u64> = own.iter().map(|r| r.policy_seed.unwrap_or(0)).collect();
         let of = |value: &dyn Fn(&RunRecord) -> f64| {
             let values: Vec<f64> =
-                own.iter().map(|r| value(r)).map(|v| if v.is_finite() { v } else { 2.3026 }).collect();
+                own.iter().map(|r| value(r)).map(|v| if v.is_finite() { v } else { 10f64.ln() }).collect();
             estimate(&values, &strata, 1).unwrap()
         };
         MethodResult {
