@@ -262,6 +262,18 @@ fn parts_that_are_missing_leave_their_section_out() {
 }
 
 #[test]
+fn one_diverged_run_without_a_comparison_is_enough() {
+    let mut run = runs(1).swap_remove(0);
+    run.diverged = true;
+    run.curve.truncate(1);
+    run.curve[0].val_loss_b = f64::NAN;
+    let page = render(&ReportInput { title: "One".into(), runs: vec![run], ..Default::default() }).unwrap();
+    keep("one.html", &page);
+    assert!(page.contains("policy seed 1 (1 run)"));
+    assert!(page.contains("\"mid\":[null]"));
+}
+
+#[test]
 fn same_records_same_bytes() {
     assert_eq!(render(&input(5)).unwrap(), render(&input(5)).unwrap());
 }

@@ -180,7 +180,10 @@ impl Progress for Bars {
         if let Ok(style) = indicatif::ProgressStyle::with_template(SHAPE) {
             bar.set_style(style.progress_chars("━━╌"));
         }
-        *self.bar.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(bar);
+        let previous = self.bar.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).replace(bar);
+        if let Some(unfinished) = previous {
+            unfinished.finish_and_clear();
+        }
     }
 
     fn advance(&self, epochs: u64) {
