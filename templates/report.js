@@ -14,6 +14,7 @@
     const size = Math.abs(v);
     return size !== 0 && (size < 1e-2 || size >= 1e5) ? String(v.toExponential(1)).replace(".0e", "e").replace("e+", "e") : String(+v.toPrecision(6));
   };
+  const incrs = Array.from({ length: 10 }, (_, e) => [1, 2, 5].map((f) => f * 10 ** e)).flat();
   const dashes = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [5, 2]];
   const seedColors = ["--learned", "--control", "--default", "--paper-kind", "--tuned"];
 
@@ -26,6 +27,10 @@
     return { color, width: kind === "learned" ? 3 : 1.5, dash: dashes[nth % dashes.length], alpha: 1 };
   };
   const faded = (color, alpha) => `color-mix(in srgb, ${color} ${Math.round(alpha * 100)}%, transparent)`;
+
+  /** Histories share one vertical range, so that policies can be compared by eye. */
+  const rates = charts.flatMap((c) => c.series.filter((s) => s.kind === "run").flatMap((s) => s.mid)).filter((v) => v > 0);
+  const common = rates.reduce(([lo, hi], v) => [Math.min(lo, v), Math.max(hi, v)], [Infinity, 0]);
 
   const build = (figure) => {
     const chart = charts[+figure.dataset.chart];
@@ -50,9 +55,11 @@
       const series = [{}];
       const bands = [];
       const middle = [];
-      chart.series.forEach((s, i) => {
+      // The learned method comes first in every list; drawn last, it lies on top.
+      for (let i = chart.series.length - 1; i >= 0; i--) {
+        const s = chart.series[i];
         const { color, width, dash, alpha } = styles[i];
-        middle.push(data.length);
+        middle[i] = data.length;
         data.push(positive(s.mid));
         series.push({ stroke: faded(color, alpha), width, dash, spanGaps: s.kind === "seed", show: shown[i], points: { show: chart.x.length === 1 } });
         if (s.lo.length) {
@@ -62,7 +69,7 @@
           series.push(edge, { ...edge });
           bands.push({ series: [at + 1, at], fill: faded(color, s.kind === "learned" ? 0.18 : 0.09) });
         }
-      });
+      }
       return { data, series, bands, middle };
     };
 
@@ -77,7 +84,8 @@
         for (let j = values.length - 1; j >= 0; j--) {
           if (values[j] === null || chart.x[j] > u.scales.x.max) continue;
           const y = u.valToPos(values[j], "y", true);
-          labels.push({ text: s.name, y: Math.min(Math.max(y, u.bbox.top), u.bbox.top + u.bbox.height), color: styles[i].color, bold: s.kind === "learned" });
+          // Zoomed out of sight: no label.
+          if (y >= u.bbox.top && y <= u.bbox.top + u.bbox.height) labels.push({ text: s.name, y, color: styles[i].color, bold: s.kind === "learned" });
           break;
         }
       });
@@ -142,21 +150,36 @@
       const axis = { stroke: soft, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
       const range = (u, lo, hi) => {
         if (lo === null || hi === null) return log ? [0.1, 1] : [0, 1];
-        return log ? uPlot.rangeLog(lo, hi === lo ? hi * 1.01 : hi, 10, false) : uPlot.rangeNum(lo, hi, 0.06, true);
+        if (!log) return uPlot.rangeNum(lo, hi, 0.06, true);
+        // A little air, and never less than a factor of two in all.
+        const [least, most] = single ? common : [lo, hi];
+        const air = Math.max(1.08, Math.sqrt((2 * least) / most));
+        return [least / air, most * air];
       };
+      // Round numbers only: 1, 2, 5 while they fit, else powers of ten.
+      const splits = (u, axis, lo, hi) => {
+        const ticks = [];
+        const factors = hi / lo < 300 ? [1, 2, 5] : [1];
+        for (let e = Math.floor(Math.log10(lo)); e <= Math.ceil(Math.log10(hi)); e++)
+          for (const f of factors) ticks.push(Number(`${f}e${e}`));
+        return ticks.filter((t) => t >= lo && t <= hi);
+      };
+      const logTicks = log ? { splits, filter: (u, ticks) => ticks } : {};
       const labelled = !single && width >= 560;
       const longest = Math.max(...chart.series.map((s, i) => (shown[i] ? Math.min(s.name.length, 22) : 0)), 4);
+      // The invisible edges of bands must not attract the pointer.
+      const nearest = (u, i, point, value, pointer) => (middle.includes(i) ? value - pointer : Infinity);
       const tip = tooltip(middle, styles);
       u = new uPlot({
         width, height: figure.closest(".grid") ? 260 : Math.max(280, Math.min(380, width * 0.5)),
         padding: [10, labelled ? 16 + longest * 6.6 : 12, 0, 0],
         legend: { show: false },
-        cursor: { drag: { x: true, y: true, uni: 30 }, focus: { prox: single ? -1 : 24 }, points: { show: false } },
+        cursor: { drag: { x: true, y: true, uni: 30 }, focus: { prox: single ? -1 : 24, dist: nearest }, points: { show: false } },
         focus: { alpha: 0.35 },
         scales: { x: { time: false }, y: log ? { distr: 3, log: 10, range } : { range } },
         axes: [
-          { ...axis, label: chart.x_label, labelFont: font, labelSize: 18, size: 30, space: 60, values: (u, ticks) => ticks.map((v) => (v >= 1e4 ? v / 1e3 + "k" : Number.isInteger(v) ? String(v) : "")) },
-          { ...axis, size: 62, values: (u, ticks) => ticks.map(tick) },
+          { ...axis, label: chart.x_label, labelFont: font, labelSize: 18, size: 30, space: 60, incrs, values: (u, ticks) => ticks.map((v) => (v >= 1e4 ? v / 1e3 + "k" : Number.isInteger(v) ? String(v) : "")) },
+          { ...axis, ...logTicks, size: 62, values: (u, ticks) => ticks.map(tick) },
         ],
         series, bands,
         hooks: {

@@ -92,7 +92,8 @@ impl<'a> Methods<'a> {
 }
 
 /// Validation-B loss, then learning rate, against interval: the median over each method's runs with the band between
-/// the quartiles. A loss that is not finite counts as infinitely bad, so diverged runs lift the band instead of leaving.
+/// the quartiles. A loss that is not finite counts as infinitely bad, so diverged runs lift the band instead of leaving;
+/// a learning rate is only taken where there is one.
 pub fn method_charts(runs: &[RunRecord], comparison: Option<&Comparison>) -> Vec<Chart> {
     let methods = Methods::new(runs, comparison);
     let intervals = runs.iter().map(|r| r.curve.len()).max().unwrap_or(0);
@@ -104,7 +105,7 @@ pub fn method_charts(runs: &[RunRecord], comparison: Option<&Comparison>) -> Vec
         let mut of_kind = BTreeMap::<&str, usize>::new();
         let mut series = Vec::new();
         for (name, kind, runs) in &methods.0 {
-            let [lo, mid, hi] = quartiles(runs, &kept, value);
+            let [lo, mid, hi] = quartiles(runs, &kept, value, (!lr).then_some(f64::INFINITY));
             let nth = of_kind.entry(kind).or_default();
             *nth += 1;
             // With many methods only the best of each kind at first (they come sorted).
@@ -142,18 +143,24 @@ fn thinned(n: usize) -> Vec<usize> {
     kept
 }
 
-/// Lower quartile, median, upper quartile of `value` at the kept intervals. A run that diverged early stays infinitely
-/// bad afterwards; one that was only shorter leaves the sample.
-fn quartiles(runs: &[&RunRecord], kept: &[usize], value: fn(&IntervalRecord) -> f64) -> [Vec<f64>; 3] {
+/// Lower quartile, median, upper quartile of `value` at the kept intervals. Where a run has no finite value, because it
+/// diverged there or before, it counts as `diverged` if that is given and else leaves the sample; so does a run that was
+/// only shorter.
+fn quartiles(
+    runs: &[&RunRecord],
+    kept: &[usize],
+    value: fn(&IntervalRecord) -> f64,
+    diverged: Option<f64>,
+) -> [Vec<f64>; 3] {
     let mut bands = [Vec::new(), Vec::new(), Vec::new()];
     let mut sample = Vec::with_capacity(runs.len());
     for &i in kept {
         sample.clear();
-        sample.extend(runs.iter().filter_map(|run| match run.curve.get(i) {
-            Some(interval) => Some(value(interval)),
-            None => run.diverged.then_some(f64::INFINITY),
+        sample.extend(runs.iter().filter_map(|run| match run.curve.get(i).map(value) {
+            Some(v) if v.is_finite() => Some(v),
+            None if !run.diverged => None,
+            _ => diverged,
         }));
-        sample.iter_mut().filter(|v| !v.is_finite()).for_each(|v| *v = f64::INFINITY);
         sample.sort_unstable_by(f64::total_cmp);
         for (band, q) in bands.iter_mut().zip([0.25, 0.5, 0.75]) {
             band.push(quantile(&sample, q));
@@ -192,7 +199,11 @@ fn history(method: &str, policy_seed: u64, runs: &[&RunRecord]) -> Chart {
         hi: Vec::new(),
     };
     let title = format!("{method}, policy seed {policy_seed}");
-    let shown = if count < runs.len() { format!("{count} of {} runs", runs.len()) } else { format!("{count} runs") };
+    let shown = if count < runs.len() {
+        format!("{count} of {} runs", runs.len())
+    } else {
+        format!("{count} run{}", if count == 1 { "" } else { "s" })
+    };
     Chart {
         title: format!("{title} ({shown})"),
         x_label: "interval".into(),
@@ -308,14 +319,14 @@ impl Axis {
         let candidates: Vec<f64> = if self.log {
             let (first, last) = (self.lo.log10().floor() as i32, self.hi.log10().ceil() as i32);
             let stride = ((last - first) as usize).div_ceil(7).max(1);
-            let factors: &[i32] = if last - first > 2 { &[1] } else { &[1, 2, 5] };
+            let factors: &[i32] = if self.hi > 300.0 * self.lo { &[1] } else { &[1, 2, 5] };
             // Parsed, not multiplied, so that 1e-3 is the number people write.
             let tick = |exponent: i32| factors.iter().filter_map(move |f| format!("{f}e{exponent}").parse().ok());
             (first..=last).step_by(stride).flat_map(tick).collect()
         } else {
             let raw = (self.hi - self.lo) / 5.0;
             let magnitude = 10f64.powf(raw.log10().floor());
-            let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * magnitude).into_iter().find(|s| *s >= raw).unwrap_or(raw);
+            let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * magnitude).into_iter().find(|s| 1.6 * s >= raw).unwrap_or(raw);
             let first = (self.lo / step).ceil();
             // Rounded to the step's own precision, so that 3 × 0.1 is written 0.3.
             let digits = (-step.log10().floor()).max(0.0) as usize;
@@ -391,6 +402,8 @@ mod tests {
         assert_eq!((series.lo[1], series.mid[1]), (f64::INFINITY, f64::INFINITY));
         let json = serde_json::to_value(series).unwrap();
         assert_eq!(json["mid"], serde_json::json!([2.5, null]));
+        let rates = &method_charts(&runs, None)[1].series[0];
+        assert_eq!((rates.lo[1], rates.hi[1]), (0.01, 0.01), "a run that ended has no learning rate");
     }
 
     #[test]

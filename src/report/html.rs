@@ -98,7 +98,8 @@ struct Page<'a> {
 
 struct Row {
     kind: String,
-    cells: [String; 9],
+    /// Text and, for an estimate, its interval.
+    cells: Vec<(String, String)>,
 }
 
 /// The dot-and-whisker chart: positions in per cent of the width.
@@ -113,6 +114,8 @@ struct Whisker {
     name: String,
     kind: String,
     text: String,
+    /// So far to the right that only an arrow is drawn.
+    beyond: bool,
     lo: f64,
     mid: f64,
     hi: f64,
@@ -175,7 +178,7 @@ pub fn render(input: &ReportInput) -> Result<String> {
         verdict: comparison.map(verdict).unwrap_or_default(),
         budget: comparison.map(|c| count(c.budget_epochs)).unwrap_or_default(),
         columns: table::COLUMNS,
-        rows: methods.iter().map(|m| Row { kind: m.kind.clone(), cells: table::cells(m) }).collect(),
+        rows: methods.iter().map(|m| Row::new(m)).collect(),
         whiskers: whiskers(&methods),
         claims: comparison.map(|c| &c.claims[..]).unwrap_or_default().iter().map(ClaimText::new).collect(),
         costs: costs(&methods),
@@ -234,7 +237,8 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
     let best = |kind: &str| methods.iter().find(|m| m.kind == kind).copied();
     if let Some(learned) = best("learned") {
         let loss = estimate(&learned.final_val_loss);
-        sentences.push(format!("{} ends at a validation loss of {loss} on {}.", learned.name, comparison.task));
+        let (name, task) = (&learned.name, &comparison.task);
+        sentences.push(format!("The learned method {name} ends at a validation loss of {loss} on {task}."));
         for (kind, what) in [("tuned", "the best tuned method"), ("default", "the best untuned one")] {
             sentences.extend(best(kind).map(|other| beside(learned, other, what)));
         }
@@ -246,16 +250,30 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
 fn beside(learned: &MethodResult, other: &MethodResult, what: &str) -> String {
     let (a, b) = (&learned.final_val_loss, &other.final_val_loss);
     let change = 100.0 * (a.iqm - b.iqm) / b.iqm;
+    if !change.is_finite() {
+        return format!("It cannot be set beside {what}, {}.", other.name);
+    }
     let overlap = a.lo <= b.hi && b.lo <= a.hi;
-    let relation = if overlap { "the intervals overlap" } else { "the intervals do not overlap" };
+    let relation = if overlap { "their intervals overlap" } else { "their intervals do not overlap" };
     let direction = if change < 0.0 { "lower" } else { "higher" };
     let name = &other.name;
-    let size = if change.is_finite() { format!("{} % {direction}", significant_percent(change)) } else { "—".into() };
-    format!("That is {size} than {what}, {name} at {}; {relation}.", estimate(b))
+    let size = format!("{}\u{a0}% {direction}", percent(change));
+    format!("It is {size} than {what}, {name}, at {}; {relation}.", significant(b.iqm))
 }
 
-fn significant_percent(change: f64) -> String {
+fn percent(change: f64) -> String {
     if change.abs() < 10.0 { format!("{:.1}", change.abs()) } else { format!("{:.0}", change.abs()) }
+}
+
+impl Row {
+    /// The interval goes on a line of its own, so that all columns fit on a page.
+    fn new(method: &MethodResult) -> Self {
+        let cells = table::cells(method).into_iter().enumerate().map(|(column, cell)| match cell.split_once(" [") {
+            Some((value, interval)) if column >= 6 => (value.to_owned(), format!("[{interval}")),
+            _ => (cell, String::new()),
+        });
+        Row { kind: method.kind.clone(), cells: cells.collect() }
+    }
 }
 
 impl<'a> ClaimText<'a> {
@@ -277,17 +295,22 @@ impl<'a> BreakEvenText<'a> {
     }
 }
 
-/// Logarithmic where the losses span more than a factor of eight.
+/// A linear axis over the methods within twice the best loss if that is most of them, and an arrow for the others;
+/// else over all methods, logarithmic where they span more than a factor of eight.
 fn whiskers(methods: &[&MethodResult]) -> Whiskers {
     let finite: Vec<&MethodResult> = methods.iter().copied().filter(|m| m.final_val_loss.iqm.is_finite()).collect();
-    let ends = || finite.iter().flat_map(|m| [m.final_val_loss.lo, m.final_val_loss.hi]).filter(|v| v.is_finite());
+    let best = finite.iter().map(|m| m.final_val_loss.iqm).fold(f64::INFINITY, f64::min);
+    let near: Vec<&MethodResult> = finite.iter().copied().filter(|m| m.final_val_loss.iqm <= 2.0 * best).collect();
+    let fitted = if 2 * near.len() > finite.len() { &near } else { &finite };
+    let ends = || fitted.iter().flat_map(|m| [m.final_val_loss.lo, m.final_val_loss.hi]).filter(|v| v.is_finite());
     let (lo, hi) = ends().fold((f64::INFINITY, 0.0), |(lo, hi), v| (v.min(lo), v.max(hi)));
     let log = lo > 0.0 && hi > 8.0 * lo;
-    let axis = if log { Axis::log(ends(), 2.0, 98.0) } else { Axis::linear(ends(), 2.0, 98.0) };
+    let axis = if log { Axis::log(ends(), 2.0, 96.0) } else { Axis::linear(ends(), 2.0, 96.0) };
     let row = |m: &&MethodResult| {
         let e = &m.final_val_loss;
+        let beyond = axis.position(e.iqm) > 100.0;
         let [lo, mid, hi] = [e.lo, e.iqm, e.hi].map(|v| axis.position(v).clamp(0.0, 100.0));
-        Whisker { name: m.name.clone(), kind: m.kind.clone(), text: estimate(e), lo, mid, hi }
+        Whisker { name: m.name.clone(), kind: m.kind.clone(), text: estimate(e), beyond, lo, mid, hi }
     };
     let ticks = axis.ticks().into_iter().map(|t| (axis.position(t), t.to_string()));
     Whiskers { log, rows: finite.iter().map(row).collect(), ticks: ticks.collect() }

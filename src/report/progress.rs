@@ -180,7 +180,10 @@ impl Progress for Bars {
         if let Ok(style) = indicatif::ProgressStyle::with_template(SHAPE) {
             bar.set_style(style.progress_chars("━━╌"));
         }
-        *self.bar.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(bar);
+        let previous = self.bar.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).replace(bar);
+        if let Some(unfinished) = previous {
+            unfinished.finish_and_clear();
+        }
     }
 
     fn advance(&self, epochs: u64) {
@@ -220,7 +223,6 @@ mod tests {
         progress.advance(10);
         progress.message("seed 3 \"diverged\"");
         progress.finish("done");
-        drop(progress);
         // 10 epochs in 2 s are 5 a second; the other 30 take 6 s.
         assert_eq!(
             String::from_utf8(out).unwrap(),

@@ -73,9 +73,11 @@ fn break_even_line(break_even: &BreakEven) -> String {
 /// ```
 #[cfg(feature = "cli")]
 pub fn terminal(comparison: &Comparison) -> String {
-    use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+    use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+    let rule = LineStyle::none().fill('─').junction('─');
+    let style = TableStyle::new().top_border(rule).header_separator(rule).bottom_border(rule);
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(COLUMNS);
+    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic).set_header(COLUMNS);
     for method in sorted(comparison) {
         table.add_row(cells(method));
     }

@@ -7,5 +7,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 events = EventAccumulator(sys.argv[1])
 events.Reload()
-scalars = {tag: [list(point) for point in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+scalars = {
+    tag: [[point.wall_time, point.step, point.value] for point in events.Scalars(tag)]
+    for tag in events.Tags()["scalars"]
+}
 json.dump(scalars, sys.stdout)
