@@ -46,7 +46,7 @@ pub struct CompareArgs {
 /// Compare the policy with the usual schedules.
 ///
 /// # Errors
-/// As [`compare`].
+/// As [`compare()`].
 pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
     let config = context::load_config(&args.task, &args.set, args.seed)?;
     let runner = context::runner(&config, global)?;

@@ -62,16 +62,22 @@ pub struct UpdateRecord {
     /// Episodes that diverged or rolled back.
     pub diverged: usize,
     /// Fraction of samples whose ratio was clipped.
+    #[serde(with = "nan_as_null")]
     pub clip_fraction: f64,
     /// Mean approximate KL divergence (r − 1 − ln r).
+    #[serde(with = "nan_as_null")]
     pub approx_kl: f64,
     /// Policy loss.
+    #[serde(with = "nan_as_null")]
     pub policy_loss: f64,
     /// Value loss.
+    #[serde(with = "nan_as_null")]
     pub value_loss: f64,
     /// 1 − Var(returns − values)/Var(returns).
+    #[serde(with = "nan_as_null")]
     pub explained_variance: f64,
     /// Mean standard deviation σ of the policy.
+    #[serde(with = "nan_as_null")]
     pub action_sd: f64,
 }
 

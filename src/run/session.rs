@@ -72,13 +72,14 @@ pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Sur
         }
         let record = learner.update()?;
         store.append(&record)?;
+        // On disk before the checkpoint that counts it.
+        store.sync()?;
         events.update(&record, (around.wall_time)())?;
         checkpoints.save(&learner.state()?)?;
         best = best.max(record.mean_return.unwrap_or(f64::NEG_INFINITY));
         around.progress.advance(learner.epochs_per_update());
         around.progress.status(Status { current: record.mean_return, best: best.is_finite().then_some(best) });
     }
-    store.sync()?;
     let policy = learner.select()?;
     policy.save(&files.policy)?;
     Ok(policy)

@@ -89,7 +89,7 @@ fn spectrum(config: &QuadraticConfig) -> (Vec<f64>, Vec<f64>) {
     (curvature, noise_sd)
 }
 
-/// E[L(θ_T)] after one interval per entry of `lrs`, in closed form: with a = 1 − ηhᵢ, E[θᵢ²] ← a²·E[θᵢ²] + η²hᵢ²σᵢ²
+/// Expected loss after one interval per entry of `lrs`, in closed form: with a = 1 − ηhᵢ, `E[θᵢ²] ← a²·E[θᵢ²] + η²hᵢ²σᵢ²`
 /// (Wu et al. 2018, eq. 4–5).
 ///
 /// ```

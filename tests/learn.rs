@@ -1,0 +1,177 @@
+//! `lrpilot learn` as a user runs it: the same bits for any number of threads and after any interruption, and wrong
+//! input that harms nothing.
+
+use assert_cmd::cargo::cargo_bin;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+/// A budget of a few seconds: 12 updates of 4 × 25 epochs and the selection.
+const SMALL: [&str; 8] = [
+    "--set",
+    "learn.epochs=1300",
+    "--set",
+    "learn.environments=4",
+    "--set",
+    "learn.candidates=2",
+    "--set",
+    "learn.selection_seeds=1",
+];
+
+fn lrpilot(args: &[&str]) -> Command {
+    let mut command = Command::new(cargo_bin("lrpilot"));
+    command.args(["--progress", "silent"]).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn learn(out: &Path, more: &[&str]) -> Command {
+    let out = out.to_str().unwrap();
+    let mut command = lrpilot(&["learn", "digits", "--out", out, "--seed", "5"]);
+    command.args(SMALL).args(more);
+    command
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}
+
+#[track_caller]
+fn fails(command: &mut Command, code: i32, words: &[&str]) {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let message = String::from_utf8_lossy(&stderr);
+    assert_eq!(status.code(), Some(code), "{message}");
+    assert_eq!(message.trim_end().lines().count(), 1, "{message}");
+    for word in words {
+        assert!(message.contains(word), "`{message}` does not say `{word}`");
+    }
+}
+
+/// The files that must be the same to the bit.
+fn results(folder: &Path) -> [Vec<u8>; 2] {
+    ["policy.safetensors", "updates.jsonl"].map(|name| std::fs::read(folder.join(name)).unwrap())
+}
+
+/// Wait until the run has saved `updates` updates.
+fn wait_for_updates(folder: &Path, updates: usize) {
+    for _ in 0..2000 {
+        let text = std::fs::read_to_string(folder.join("updates.jsonl")).unwrap_or_default();
+        if text.lines().count() >= updates && folder.join("checkpoint/HEAD").exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("the run did not get to update {updates}");
+}
+
+#[test]
+fn threads_and_interruptions_do_not_change_a_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let [whole, threads, killed, stopped] = ["whole", "threads", "killed", "stopped"].map(|n| dir.path().join(n));
+    succeeds(&mut learn(&whole, &["--threads", "1"]));
+    let expected = results(&whole);
+
+    succeeds(&mut learn(&threads, &["--threads", "2"]));
+    assert!(results(&threads) == expected, "2 threads give other bits than 1");
+
+    for updates in [1, 4, 7] {
+        let resume: &[&str] = if updates == 1 { &[] } else { &["--resume"] };
+        let mut child = learn(&killed, resume).spawn().unwrap();
+        wait_for_updates(&killed, updates);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    succeeds(&mut learn(&killed, &["--resume"]));
+    assert!(results(&killed) == expected, "a killed run resumes to other bits");
+
+    let child = learn(&stopped, &[]).spawn().unwrap();
+    wait_for_updates(&stopped, 2);
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{message}");
+    assert!(message.contains("--resume"), "{message}");
+    succeeds(&mut learn(&stopped, &["--resume"]));
+    assert!(results(&stopped) == expected, "an interrupted run resumes to other bits");
+}
+
+#[test]
+fn wrong_input_is_named_and_nothing_is_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let set = |setting: &'static str| ["--set", setting];
+    fails(&mut learn(&out, &set("learn.epoch=3")), 78, &["learn.epoch", "epochs"]);
+    fails(&mut learn(&out, &set("learn.epochs=0")), 78, &["learn.epochs", "0 is not positive"]);
+    fails(&mut learn(&out, &set("learn.epochs=10")), 78, &["learn.epochs", "10 epochs are less than"]);
+    fails(&mut learn(&out, &set("task.lr_bounds=[1.0, 1e-6]")), 78, &["task.lr_bounds", "0 < min < max"]);
+    fails(&mut learn(&out, &set("task.lr_bounds=[1e-6, inf]")), 78, &["task.lr_bounds", "finite"]);
+    fails(&mut learn(&out, &set("ppo.gamma=1.5")), 78, &["ppo.gamma", "1.5"]);
+    fails(&mut learn(&out, &set("task.optimizer.momentum=2.0")), 78, &["task.optimizer.momentum", "2"]);
+    fails(&mut lrpilot(&["learn", "digit", "--out", out.to_str().unwrap()]), 64, &["digit", "digits-clean"]);
+    assert!(!out.exists(), "a refused run left a folder");
+
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("thesis.tex"), "years of work").unwrap();
+    fails(&mut learn(&out, &[]), 64, &["run", "--out"]);
+    assert_eq!(std::fs::read_to_string(out.join("thesis.tex")).unwrap(), "years of work");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
+}
+
+#[test]
+fn missing_and_damaged_data_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let verify = |name: &str| lrpilot(&["data", "verify", name, "--data-dir", data]);
+    fails(&mut verify("mnist"), 65, &["train-images-idx3-ubyte.gz", "lrpilot data fetch mnist"]);
+    fails(&mut verify("minst"), 64, &["minst", "mnist"]);
+    let folder = dir.path().join("mnist");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("train-images-idx3-ubyte.gz"), b"not gzip").unwrap();
+    fails(&mut verify("mnist"), 65, &["truncated or corrupt gzip"]);
+    std::fs::rename(folder.join("train-images-idx3-ubyte.gz"), folder.join("train-images-idx3-ubyte")).unwrap();
+    fails(&mut verify("mnist"), 65, &["wrong checksum"]);
+    fails(&mut lrpilot(&["evaluate", "mnist-mlp", "--schedule", "cosine", "--data-dir", data]), 65, &["checksum"]);
+}
+
+#[test]
+fn a_policy_that_is_none_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = dir.path().join("p.safetensors");
+    std::fs::write(&policy, b"\0\0\0\0\0\0\0\0").unwrap();
+    let (policy, out) = (policy.to_str().unwrap(), dir.path().join("out"));
+    let out = out.to_str().unwrap();
+    fails(&mut lrpilot(&["compare", policy, "--task", "digits", "--out", out]), 65, &["p.safetensors", "not a policy"]);
+    fails(&mut lrpilot(&["compare", "nowhere", "--task", "digits", "--out", out]), 74, &["nowhere"]);
+    assert!(!Path::new(out).exists());
+}
+
+#[test]
+fn evaluate_prints_a_row_for_each_seed() {
+    let table = succeeds(&mut lrpilot(&["evaluate", "digits", "--schedule", "cosine", "--lr", "0.02", "--seeds", "0..3"]));
+    assert_eq!(table.trim_end().lines().count(), 1 + 3, "{table}");
+    fails(&mut lrpilot(&["evaluate", "digits", "--schedule", "cosin"]), 64, &["cosin", "one-cycle"]);
+}
+
+/// A file with a task of its own, and the noisy quadratic, go through learning too.
+#[test]
+fn a_configuration_file_is_learned() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.toml");
+    std::fs::write(
+        &file,
+        "seed = 2\n[task]\nkind = \"noisy-quadratic\"\nhorizon = 5\n[learn]\nepochs = 400\nenvironments = 4\n\
+         candidates = 1\nselection_seeds = 1\n[ppo]\nn_steps = 10\n",
+    )
+    .unwrap();
+    let out = dir.path().join("run");
+    let run = ["learn", file.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    assert!(succeeds(&mut lrpilot(&run)).contains("policy.safetensors"));
+    assert!(out.join("report.html").exists());
+    std::fs::write(&file, "[task]\nkind = \"noisy-quadratic\"\nhorizn = 5\n").unwrap();
+    let other = dir.path().join("other");
+    let run = ["learn", file.to_str().unwrap(), "--out", other.to_str().unwrap()];
+    fails(&mut lrpilot(&run), 78, &["horizn", "horizon"]);
+}
