@@ -2,7 +2,8 @@
 //! losses, optimizers and initialisers.
 //!
 //! Tensors are plain `f32` slices, batch-major; images are `[batch][channel][row][column]` as in PyTorch. Nothing here
-//! knows of data sets, tasks or reinforcement learning, and nothing allocates after the first step.
+//! knows of data sets, tasks or reinforcement learning. After the first step only the `gemm` crate allocates: a packing
+//! buffer in some of its products.
 
 pub mod activation;
 pub mod batch_norm;
