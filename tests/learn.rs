@@ -103,7 +103,7 @@ fn wrong_input_is_named_and_nothing_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     let set = |setting: &'static str| ["--set", setting];
-    fails(&mut learn(&out, &set("learn.epoch=3")), 78, &["learn.epoch", "epochs"]);
+    fails(&mut learn(&out, &set("learn.epoch=3")), 78, &["learn: unknown key `epoch`", "`epochs`"]);
     fails(&mut learn(&out, &set("learn.epochs=0")), 78, &["learn.epochs", "0 is not positive"]);
     fails(&mut learn(&out, &set("learn.epochs=10")), 78, &["learn.epochs", "10 epochs are less than"]);
     fails(&mut learn(&out, &set("task.lr_bounds=[1.0, 1e-6]")), 78, &["task.lr_bounds", "0 < min < max"]);
@@ -150,7 +150,8 @@ fn a_policy_that_is_none_is_refused() {
 
 #[test]
 fn evaluate_prints_a_row_for_each_seed() {
-    let table = succeeds(&mut lrpilot(&["evaluate", "digits", "--schedule", "cosine", "--lr", "0.02", "--seeds", "0..3"]));
+    let table =
+        succeeds(&mut lrpilot(&["evaluate", "digits", "--schedule", "cosine", "--lr", "0.02", "--seeds", "0..3"]));
     assert_eq!(table.trim_end().lines().count(), 1 + 3, "{table}");
     fails(&mut lrpilot(&["evaluate", "digits", "--schedule", "cosin"]), 64, &["cosin", "one-cycle"]);
 }
@@ -173,5 +174,5 @@ fn a_configuration_file_is_learned() {
     std::fs::write(&file, "[task]\nkind = \"noisy-quadratic\"\nhorizn = 5\n").unwrap();
     let other = dir.path().join("other");
     let run = ["learn", file.to_str().unwrap(), "--out", other.to_str().unwrap()];
-    fails(&mut lrpilot(&run), 78, &["horizn", "horizon"]);
+    fails(&mut lrpilot(&run), 78, &["horizn", "`horizon`"]);
 }

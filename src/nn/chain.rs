@@ -1,7 +1,13 @@
 //! Layers one after another over shared slices; the body of a network and of a residual block.
 
+use crate::nn::activation::Pointwise;
+use crate::nn::batch_norm::BatchNorm;
+use crate::nn::conv::{Conv2d, Window};
 use crate::nn::dense::Dense;
+use crate::nn::dropout::Dropout;
 use crate::nn::layer::{Activation, Layer, LayerSpec, Mode, ParamInfo, Shape};
+use crate::nn::pool::{GlobalAvgPool, MaxPool};
+use crate::nn::residual::Residual;
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -159,14 +165,21 @@ fn fused_activation(specs: &[LayerSpec], i: usize) -> (bool, Activation) {
 }
 
 fn build(input: Shape, spec: &LayerSpec, activation: Activation, max_batch: usize) -> Result<Box<dyn Layer>, String> {
-    let _ = max_batch;
-    match *spec {
-        LayerSpec::Dense { units } => {
-            if units == 0 {
-                return Err("a dense layer with 0 units".into());
-            }
-            Ok(Box::new(Dense::new(input.len(), units, activation)))
-        }
-        _ => Err(format!("{spec:?} is not available")),
+    if input.is_empty() {
+        return Err(format!("its input {input:?} is empty"));
     }
+    Ok(match *spec {
+        LayerSpec::Dense { units: 0 } => return Err("a dense layer with 0 units".into()),
+        LayerSpec::Dense { units } => Box::new(Dense::new(input.len(), units, activation)),
+        LayerSpec::Conv2d { channels, kernel, stride, padding } => {
+            Box::new(Conv2d::new(input, channels, Window { kernel, stride, padding }, true, activation)?)
+        }
+        LayerSpec::Relu {} => Box::new(Pointwise::new(input, Activation::Relu)),
+        LayerSpec::Tanh {} => Box::new(Pointwise::new(input, Activation::Tanh)),
+        LayerSpec::MaxPool { size } => Box::new(MaxPool::new(input, size, max_batch)?),
+        LayerSpec::GlobalAvgPool {} => Box::new(GlobalAvgPool::new(input)),
+        LayerSpec::Dropout { p } => Box::new(Dropout::new(input, p, max_batch)?),
+        LayerSpec::BatchNorm {} => Box::new(BatchNorm::new(input)),
+        LayerSpec::Residual { channels, stride } => Box::new(Residual::new(input, channels, stride, max_batch)?),
+    })
 }

@@ -1,5 +1,6 @@
 //! Fully connected layer with a fused pointwise activation (`torch.nn.Linear`).
 
+use crate::nn::activation::{activation_backward, add_bias_and_activate};
 use crate::nn::gemm::{Trans, matmul};
 use crate::nn::init::Init;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
@@ -58,30 +59,5 @@ impl Layer for Dense {
         if let Some(dx) = dx {
             matmul(batch, self.inputs, self.units, dy, Trans::No, &p[..w_len], Trans::No, 0.0, dx);
         }
-    }
-}
-
-/// `y ← act(y + b)` for every row of `y: [·][b.len()]`.
-fn add_bias_and_activate(y: &mut [f32], b: &[f32], activation: Activation) {
-    for row in y.chunks_exact_mut(b.len()) {
-        match activation {
-            Activation::Identity => row.iter_mut().zip(b).for_each(|(v, b)| *v += b),
-            Activation::Relu => row.iter_mut().zip(b).for_each(|(v, b)| *v = relu(*v + b)),
-            Activation::Tanh => row.iter_mut().zip(b).for_each(|(v, b)| *v = (*v + b).tanh()),
-        }
-    }
-}
-
-/// `max(v, 0)`, but NaN stays NaN so that divergence is seen (PyTorch does the same).
-pub(crate) fn relu(v: f32) -> f32 {
-    if v < 0.0 { 0.0 } else { v }
-}
-
-/// `dy ← dy · act'(·)`, written with the output `y` alone.
-pub(crate) fn activation_backward(activation: Activation, y: &[f32], dy: &mut [f32]) {
-    match activation {
-        Activation::Identity => {}
-        Activation::Relu => dy.iter_mut().zip(y).for_each(|(d, y)| *d = if *y > 0.0 { *d } else { 0.0 }),
-        Activation::Tanh => dy.iter_mut().zip(y).for_each(|(d, y)| *d *= 1.0 - y * y),
     }
 }

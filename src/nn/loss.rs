@@ -1,5 +1,7 @@
 //! Losses, averaged over the batch as PyTorch does by default.
 
+use crate::nn::activation::exp;
+
 /// Softmax cross-entropy (`torch.nn.functional.cross_entropy`) of `logits: [batch][classes]` against class indices.
 /// Writes `∂L/∂logits` and returns the mean loss.
 ///
@@ -14,12 +16,12 @@ pub fn cross_entropy(logits: &[f32], targets: &[u8], classes: usize, mut dlogits
     let mut total = 0.0;
     for (i, (row, &target)) in logits.chunks_exact(classes).zip(targets).enumerate() {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = row.iter().map(|v| (v - max).exp()).sum();
+        let sum: f32 = row.iter().map(|v| exp(v - max)).sum();
         total += f64::from(max + sum.ln() - row[usize::from(target)]);
         if let Some(d) = dlogits.as_deref_mut() {
             let d = &mut d[i * classes..(i + 1) * classes];
             let factor = scale / sum;
-            d.iter_mut().zip(row).for_each(|(d, v)| *d = (v - max).exp() * factor);
+            d.iter_mut().zip(row).for_each(|(d, v)| *d = exp(v - max) * factor);
             d[usize::from(target)] -= scale;
         }
     }

@@ -2,17 +2,25 @@
 //! losses, optimizers and initialisers.
 //!
 //! Tensors are plain `f32` slices, batch-major; images are `[batch][channel][row][column]` as in PyTorch. Nothing here
-//! knows of data sets, tasks or reinforcement learning, and nothing allocates after the first step.
+//! knows of data sets, tasks or reinforcement learning. After the first step only the `gemm` crate allocates: a packing
+//! buffer in some of its products.
 
+pub mod activation;
+pub mod batch_norm;
 pub mod chain;
+pub mod conv;
 pub mod dense;
+pub mod dropout;
 pub mod gemm;
 pub mod init;
 pub mod layer;
 pub mod loss;
+pub mod models;
 pub mod network;
 pub mod norms;
 pub mod optimizer;
+pub mod pool;
+pub mod residual;
 pub mod simd;
 
 pub use layer::{LayerSpec, Mode, Shape};

@@ -1,0 +1,190 @@
+//! The basic block of residual networks, with torchvision's parameter names.
+
+use crate::nn::activation::{activation_backward, relu};
+use crate::nn::batch_norm::BatchNorm;
+use crate::nn::conv::{Conv2d, Window};
+use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
+use std::ops::Range;
+
+/// `relu(bn2(conv2(relu(bn1(conv1(x))))) + skip(x))` (`torchvision.models.resnet.BasicBlock`).
+pub struct Residual {
+    first: Stage,
+    second: Stage,
+    /// Absent where the input can be added as it is.
+    skip: Option<Stage>,
+    /// ReLU of the first stage.
+    hidden: Vec<f32>,
+    skip_output: Vec<f32>,
+    d_output: Vec<f32>,
+    d_hidden: Vec<f32>,
+    d_input: Vec<f32>,
+}
+
+/// A convolution without bias and its batch normalisation.
+struct Stage {
+    names: [&'static str; 2],
+    conv: Conv2d,
+    norm: BatchNorm,
+    conv_params: Range<usize>,
+    norm_params: Range<usize>,
+    buffers: Range<usize>,
+    conv_output: Vec<f32>,
+    d_conv_output: Vec<f32>,
+}
+
+fn total(infos: &[ParamInfo]) -> usize {
+    infos.iter().map(ParamInfo::len).sum()
+}
+
+impl Stage {
+    /// The stage whose parameters and buffers start where those of `before` end.
+    fn new(
+        names: [&'static str; 2],
+        input: Shape,
+        channels: usize,
+        window: Window,
+        before: Option<&Stage>,
+        max_batch: usize,
+    ) -> Result<Self, String> {
+        let conv = Conv2d::new(input, channels, window, false, Activation::Identity)?;
+        let norm = BatchNorm::new(conv.output());
+        let start = before.map_or(0, |s| s.norm_params.end);
+        let middle = start + total(&conv.params());
+        let buffer = before.map_or(0, |s| s.buffers.end);
+        let len = conv.output().len() * max_batch;
+        Ok(Stage {
+            names,
+            conv_params: start..middle,
+            norm_params: middle..middle + total(&norm.params()),
+            buffers: buffer..buffer + total(&norm.buffers()),
+            conv,
+            norm,
+            conv_output: vec![0.0; len],
+            d_conv_output: vec![0.0; len],
+        })
+    }
+
+    fn params(&self) -> Vec<ParamInfo> {
+        let conv = self.conv.params().into_iter().map(|p| named(self.names[0], p));
+        conv.chain(self.norm.params().into_iter().map(|p| named(self.names[1], p))).collect()
+    }
+
+    fn buffers(&self) -> Vec<ParamInfo> {
+        self.norm.buffers().into_iter().map(|p| named(self.names[1], p)).collect()
+    }
+
+    fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], batch: usize, mode: &mut Mode<'_>) {
+        let between = &mut self.conv_output[..y.len()];
+        self.conv.forward(&p[self.conv_params.clone()], &mut [], x, between, batch, mode);
+        self.norm.forward(&p[self.norm_params.clone()], &mut b[self.buffers.clone()], between, y, batch, mode);
+    }
+
+    fn backward(
+        &mut self,
+        p: &[f32],
+        x: &[f32],
+        dy: &mut [f32],
+        dx: Option<&mut [f32]>,
+        grads: &mut [f32],
+        batch: usize,
+    ) {
+        let (between, d) = (&self.conv_output[..dy.len()], &mut self.d_conv_output[..dy.len()]);
+        let (np, cp) = (self.norm_params.clone(), self.conv_params.clone());
+        self.norm.backward(&p[np.clone()], between, &[], dy, Some(d), &mut grads[np], batch);
+        // The convolution has no activation of its own, so its output is not read.
+        self.conv.backward(&p[cp.clone()], x, &[], d, dx, &mut grads[cp], batch);
+    }
+}
+
+fn named(prefix: &str, info: ParamInfo) -> ParamInfo {
+    ParamInfo { name: format!("{prefix}.{}", info.name), ..info }
+}
+
+impl Residual {
+    /// A block from `input` to `channels`, the first convolution with `stride`.
+    ///
+    /// # Errors
+    /// A message, if a number is zero.
+    pub fn new(input: Shape, channels: usize, stride: usize, max_batch: usize) -> Result<Self, String> {
+        let window = Window { kernel: 3, stride, padding: 1 };
+        let first = Stage::new(["conv1", "bn1"], input, channels, window, None, max_batch)?;
+        let output = first.conv.output();
+        let second =
+            Stage::new(["conv2", "bn2"], output, channels, Window { stride: 1, ..window }, Some(&first), max_batch)?;
+        let skip = if stride == 1 && channels == input.channels {
+            None
+        } else {
+            let window = Window { kernel: 1, stride, padding: 0 };
+            Some(Stage::new(["downsample.0", "downsample.1"], input, channels, window, Some(&second), max_batch)?)
+        };
+        let room = || vec![0.0; output.len() * max_batch];
+        let (skip_output, d_input) = match skip {
+            Some(_) => (room(), vec![0.0; input.len() * max_batch]),
+            None => (Vec::new(), Vec::new()),
+        };
+        Ok(Residual { first, second, skip, hidden: room(), skip_output, d_output: room(), d_hidden: room(), d_input })
+    }
+
+    fn stages(&self) -> impl Iterator<Item = &Stage> {
+        [&self.first, &self.second].into_iter().chain(&self.skip)
+    }
+}
+
+impl Layer for Residual {
+    fn output(&self) -> Shape {
+        self.second.conv.output()
+    }
+
+    fn params(&self) -> Vec<ParamInfo> {
+        self.stages().flat_map(Stage::params).collect()
+    }
+
+    fn buffers(&self) -> Vec<ParamInfo> {
+        self.stages().flat_map(Stage::buffers).collect()
+    }
+
+    fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], batch: usize, mode: &mut Mode<'_>) {
+        let hidden = &mut self.hidden[..y.len()];
+        self.first.forward(p, b, x, hidden, batch, mode);
+        hidden.iter_mut().for_each(|v| *v = relu(*v));
+        self.second.forward(p, b, hidden, y, batch, mode);
+        let skip: &[f32] = match &mut self.skip {
+            Some(stage) => {
+                let out = &mut self.skip_output[..y.len()];
+                stage.forward(p, b, x, out, batch, mode);
+                out
+            }
+            None => x,
+        };
+        y.iter_mut().zip(skip).for_each(|(y, s)| *y = relu(*y + s));
+    }
+
+    fn backward(
+        &mut self,
+        p: &[f32],
+        x: &[f32],
+        y: &[f32],
+        dy: &mut [f32],
+        mut dx: Option<&mut [f32]>,
+        grads: &mut [f32],
+        batch: usize,
+    ) {
+        activation_backward(Activation::Relu, y, dy);
+        let d_output = &mut self.d_output[..dy.len()];
+        d_output.copy_from_slice(dy);
+        let (hidden, d_hidden) = (&self.hidden[..dy.len()], &mut self.d_hidden[..dy.len()]);
+        self.second.backward(p, hidden, d_output, Some(d_hidden), grads, batch);
+        activation_backward(Activation::Relu, hidden, d_hidden);
+        self.first.backward(p, x, d_hidden, dx.as_deref_mut(), grads, batch);
+        match (&mut self.skip, dx) {
+            (Some(stage), Some(dx)) => {
+                let d_input = &mut self.d_input[..dx.len()];
+                stage.backward(p, x, dy, Some(d_input), grads, batch);
+                dx.iter_mut().zip(d_input).for_each(|(d, s)| *d += *s);
+            }
+            (Some(stage), None) => stage.backward(p, x, dy, None, grads, batch),
+            (None, Some(dx)) => dx.iter_mut().zip(dy).for_each(|(d, s)| *d += *s),
+            (None, None) => {}
+        }
+    }
+}
