@@ -202,6 +202,6 @@ fn descriptions_that_do_not_fit_are_refused() {
     ];
     for spec in bad {
         let error = Network::new(Shape::image(2, 4, 4), std::slice::from_ref(&spec), 2).err();
-        assert!(error.is_some_and(|e| e.to_string().contains("model.layers[0]")), "{spec:?}");
+        assert!(error.is_some_and(|e| e.to_string().contains("model[0]")), "{spec:?}");
     }
 }

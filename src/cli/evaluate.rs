@@ -2,13 +2,14 @@
 
 use super::{GlobalArgs, SeedList, context, error::print};
 use crate::run::child::{Method, Record, run_child};
+use crate::run::export::export_replay;
 use crate::schedule::{GreedyLr, Learned, MetricDriven, OpenLoop, Plateau};
 use crate::task::TaskSpec;
 use crate::{Error, Result};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use rayon::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `evaluate`.
 #[derive(Clone, Debug, Args)]
@@ -26,6 +27,12 @@ pub struct EvaluateArgs {
     /// Seeds of the training runs, e.g. 0..5 or 1,2,7.
     #[arg(long, value_name = "LIST", default_value = "0")]
     pub seeds: SeedList,
+    /// Change a value of the configuration; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Write the first seed's run, dropout off, to this folder, to be trained again in PyTorch.
+    #[arg(long, value_name = "DIR")]
+    pub export_replay: Option<PathBuf>,
 }
 
 /// Train one network per seed and print a row for each.
@@ -33,10 +40,14 @@ pub struct EvaluateArgs {
 /// # Errors
 /// [`Error::Usage`] for an unknown schedule; the task's errors.
 pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
-    let config = context::load_config(&args.task, &[], None)?;
+    let config = context::load_config(&args.task, &args.set, None)?;
     let runner = context::runner(&config, global)?;
     let spec = runner.spec()?;
     let method = method(args, &spec)?;
+    if let Some(dir) = &args.export_replay {
+        export_replay(dir, &runner, &method, args.seeds.0[0])?;
+        return print(&format!("replay: {}; train it again with: python bench/replay_torch.py {0}", dir.display()));
+    }
     let progress = context::progress(global);
     progress.start((args.seeds.0.len() * spec.horizon) as u64, "training");
     let runs = context::on_threads(global, || {

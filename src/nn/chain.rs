@@ -42,7 +42,7 @@ impl Chain {
         while i < specs.len() {
             let (fused, activation) = fused_activation(specs, i);
             let layer = build(shape, &specs[i], activation, max_batch).map_err(|message| {
-                Error::config(format!("model.layers[{i}]"), message, "change the layer or the one before it")
+                Error::config(format!("model[{i}]"), message, "change the layer or the one before it")
             })?;
             let output_len = layer.output().len();
             let (params, buffers) = (total(&layer.params()), total(&layer.buffers()));
@@ -60,7 +60,7 @@ impl Chain {
             i += 1 + usize::from(fused);
         }
         if links.is_empty() {
-            return Err(Error::config("model.layers", "the list is empty", "give at least one layer"));
+            return Err(Error::config("model", "the list is empty", "give at least one layer"));
         }
         let largest = links.iter().map(|l| l.output_len).max().unwrap_or(0) * max_batch;
         Ok(Chain { links, d_here: vec![0.0; largest], d_next: vec![0.0; largest] })

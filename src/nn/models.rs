@@ -2,16 +2,41 @@
 
 use crate::nn::layer::LayerSpec::{self, BatchNorm, Conv2d, Dense, Dropout, GlobalAvgPool, MaxPool, Relu, Residual};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// The model of a task file: `model = "mnist-cnn"` or `layers = [{ type = "dense", units = 32 }, …]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// The model of a task file: `model = "mnist-cnn"`, or a list of layers `model = [{ type = "dense", units = 32 }, …]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum ModelSpec {
     /// A name known to [`named`].
-    Model(String),
+    Name(String),
     /// The layers themselves.
     Layers(Vec<LayerSpec>),
+}
+
+impl<'de> Deserialize<'de> for ModelSpec {
+    /// By hand, because a derived untagged enum cannot say which key of which layer is wrong.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrLayers;
+        impl<'de> Visitor<'de> for NameOrLayers {
+            type Value = ModelSpec;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the name of a model or a list of layers")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<ModelSpec, E> {
+                Ok(ModelSpec::Name(name.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<ModelSpec, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(seq)).map(ModelSpec::Layers)
+            }
+        }
+        deserializer.deserialize_any(NameOrLayers)
+    }
 }
 
 impl ModelSpec {
@@ -21,7 +46,7 @@ impl ModelSpec {
     /// As [`named`].
     pub fn layers(&self, classes: usize) -> Result<Vec<LayerSpec>> {
         match self {
-            ModelSpec::Model(name) => named(name, classes),
+            ModelSpec::Name(name) => named(name, classes),
             ModelSpec::Layers(layers) => Ok(layers.clone()),
         }
     }

@@ -5,7 +5,7 @@ use crate::report::record::{IntervalRecord, RunRecord};
 use crate::schedule::metric::MetricState;
 use crate::schedule::{Learned, MetricDriven, OpenLoop};
 use crate::task::data::{DatasetName, Splits, load};
-use crate::task::{Knobs, Measurement, NoisyQuadratic, Split, Supervised, Task, TaskConfig, TaskSpec};
+use crate::task::{Knobs, Measurement, NoisyQuadratic, Split, Supervised, SupervisedConfig, Task, TaskConfig, TaskSpec};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +96,14 @@ impl Runner {
             (TaskConfig::NoisyQuadratic(c), _) => Box::new(NoisyQuadratic::new(c.clone())?),
             (TaskConfig::Supervised(_), None) => return Err(Error::Bug("a supervised task without data".into())),
         })
+    }
+
+    /// Description and data of a supervised task.
+    pub fn supervised(&self) -> Option<(&SupervisedConfig, &Arc<Splits>)> {
+        match (&self.config, &self.splits) {
+            (TaskConfig::Supervised(config), Some(splits)) => Some((config, splits)),
+            _ => None,
+        }
     }
 
     /// Facts about the task.

@@ -6,6 +6,7 @@ pub mod child;
 pub mod compare;
 pub mod config;
 pub mod demo;
+pub mod export;
 pub mod folder;
 pub mod job;
 pub mod jobs;

@@ -1,6 +1,7 @@
 //! The description of a task in a TOML table, and the built-in presets.
 
-use crate::nn::{LayerSpec, OptimizerSpec};
+use crate::nn::OptimizerSpec;
+use crate::nn::models::ModelSpec;
 use crate::task::data::{DatasetName, SplitConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,7 @@ impl TaskConfig {
 /// | `name` | – | shown to people | |
 /// | `dataset` | – | which data | `digits`, `mnist`, `fashion-mnist`, `cifar-10`, `cifar-100` |
 /// | `data` | – | sizes of the splits, label noise, data seed | see [`SplitConfig`] |
-/// | `layers` | – | the model | see [`LayerSpec`] |
+/// | `model` | – | name or list of layers | see [`ModelSpec`] |
 /// | `optimizer` | SGD | the optimizer | see [`OptimizerSpec`] |
 /// | `batch_size` | – | examples in a batch | ≥ 1 |
 /// | `interval_steps` | one epoch | optimizer steps between decisions | ≥ 1 |
@@ -53,8 +54,8 @@ pub struct SupervisedConfig {
     pub dataset: DatasetName,
     /// Splits, label noise, data seed.
     pub data: SplitConfig,
-    /// The model.
-    pub layers: Vec<LayerSpec>,
+    /// The model: a name or a list of layers.
+    pub model: ModelSpec,
     /// The optimizer.
     #[serde(default)]
     pub optimizer: OptimizerSpec,
@@ -199,12 +200,12 @@ impl Preset {
     /// Its configuration.
     pub fn config(self) -> TaskConfig {
         let momentum = OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-        let supervised = |dataset, data, layers, batch_size, horizon| {
+        let supervised = |dataset, data, model: &str, batch_size, horizon| {
             TaskConfig::Supervised(SupervisedConfig {
                 name: self.name().into(),
                 dataset,
                 data,
-                layers,
+                model: ModelSpec::Name(model.into()),
                 optimizer: momentum.clone(),
                 batch_size,
                 interval_steps: None,
@@ -229,33 +230,11 @@ impl Preset {
             data_seed: 0,
         };
         match self {
-            Preset::Digits => supervised(DatasetName::Digits, digits(0.2), mlp(&[32, 32], 10), 50, 50),
-            Preset::DigitsClean => supervised(DatasetName::Digits, digits(0.0), mlp(&[32, 32], 10), 50, 50),
-            Preset::MnistMlp => supervised(DatasetName::Mnist, mnist(5000, 1000), mlp(&[128], 10), 64, 20),
-            Preset::MnistCnn => supervised(DatasetName::Mnist, mnist(500, 250), mnist_cnn(), 50, 10),
+            Preset::Digits => supervised(DatasetName::Digits, digits(0.2), "mlp-32-32", 50, 50),
+            Preset::DigitsClean => supervised(DatasetName::Digits, digits(0.0), "mlp-32-32", 50, 50),
+            Preset::MnistMlp => supervised(DatasetName::Mnist, mnist(5000, 1000), "mlp-128", 64, 20),
+            Preset::MnistCnn => supervised(DatasetName::Mnist, mnist(500, 250), "mnist-cnn", 50, 10),
             Preset::NoisyQuadratic => TaskConfig::NoisyQuadratic(QuadraticConfig::default()),
         }
     }
-}
-
-/// Dense layers with ReLU between them.
-pub fn mlp(hidden: &[usize], classes: usize) -> Vec<LayerSpec> {
-    let body = hidden.iter().flat_map(|&units| [LayerSpec::Dense { units }, LayerSpec::Relu {}]);
-    body.chain([LayerSpec::Dense { units: classes }]).collect()
-}
-
-fn mnist_cnn() -> Vec<LayerSpec> {
-    let conv = |channels| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 0 };
-    vec![
-        conv(32),
-        LayerSpec::Relu {},
-        conv(64),
-        LayerSpec::Relu {},
-        LayerSpec::MaxPool { size: 2 },
-        LayerSpec::Dropout { p: 0.25 },
-        LayerSpec::Dense { units: 128 },
-        LayerSpec::Relu {},
-        LayerSpec::Dropout { p: 0.5 },
-        LayerSpec::Dense { units: 10 },
-    ]
 }

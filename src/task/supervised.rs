@@ -67,14 +67,15 @@ impl Supervised {
             return Err(Error::config("task.batch_size", message, "give a smaller batch or more training images"));
         }
         let shape = train.shape;
-        let widest = widest_layer(shape, &config)?;
-        let evaluation_batch = (EVALUATION_VALUES / widest).clamp(1, 1024);
-        let network = Network::new(shape, &config.layers, config.batch_size.max(evaluation_batch))?;
         let classes = train.classes;
+        let layers = config.model.layers(classes)?;
+        let widest = Network::new(shape, &layers, 1)?.widest_activation().max(shape.len());
+        let evaluation_batch = (EVALUATION_VALUES / widest).clamp(1, 1024);
+        let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch))?;
         let outputs = network.output_shape().len();
         if outputs != classes {
             let message = format!("the model ends in {outputs} outputs for {classes} classes");
-            return Err(Error::config("task.layers", message, "make the last layer as wide as there are classes"));
+            return Err(Error::config("task.model", message, "make the last layer as wide as there are classes"));
         }
         let layers = network.layer_ranges().to_vec();
         let count = layers.len();
@@ -330,12 +331,6 @@ fn argmax(row: &[f32]) -> usize {
         }
     }
     best
-}
-
-/// Values of the widest activation per example, to size the evaluation batch.
-fn widest_layer(shape: crate::nn::Shape, config: &SupervisedConfig) -> Result<usize> {
-    let probe = Network::new(shape, &config.layers, 1)?;
-    Ok(probe.widest_activation().max(shape.len()))
 }
 
 fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> TaskSpec {
