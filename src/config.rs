@@ -58,7 +58,8 @@ pub fn from_table<T: DeserializeOwned>(table: toml::Table, place: &str) -> Resul
     })
 }
 
-/// Overlay `base`: tables are merged key by key, everything else is replaced.
+/// Overlay `base`: tables are merged key by key, everything else is replaced. A table that says it is of another `type`
+/// or `kind` than the one below replaces it whole, since their keys have nothing in common.
 ///
 /// ```
 /// let base = toml::toml! { learn = { epochs = 1, seed = 2 } };
@@ -69,12 +70,18 @@ pub fn from_table<T: DeserializeOwned>(table: toml::Table, place: &str) -> Resul
 pub fn merge(mut base: toml::Table, overlay: toml::Table) -> toml::Table {
     for (key, value) in overlay {
         let merged = match (base.remove(&key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => toml::Value::Table(merge(below, above)),
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) if same_kind(&below, &above) => {
+                toml::Value::Table(merge(below, above))
+            }
             (_, value) => value,
         };
         base.insert(key, merged);
     }
     base
+}
+
+fn same_kind(below: &toml::Table, above: &toml::Table) -> bool {
+    ["type", "kind"].iter().all(|key| above.get(*key).is_none_or(|kind| below.get(*key) == Some(kind)))
 }
 
 /// Apply one `--set KEY=VALUE`: dotted key, value in TOML's notation; what is no TOML value is taken as a string.

@@ -37,13 +37,20 @@ pub struct Ppo {
 /// Everything that changes in an agent, to be saved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PpoState {
-    actor: Vec<f32>,
-    critic: Vec<f32>,
-    log_std: Vec<f32>,
-    adam: [OptimizerState; 3],
-    moments: Option<RunningMoments>,
-    return_norm: Option<ReturnNormalizer>,
-    updates: u64,
+    /// Parameters of the policy network: weight `[out][in]` and bias `[out]` of each layer.
+    pub actor: Vec<f32>,
+    /// Parameters of the value network, likewise.
+    pub critic: Vec<f32>,
+    /// ln σ of each action dimension; empty for a categorical policy.
+    pub log_std: Vec<f32>,
+    /// Adam's states for these three.
+    pub adam: [OptimizerState; 3],
+    /// Statistics of the observations, if they are normalised.
+    pub moments: Option<RunningMoments>,
+    /// Statistics of the returns, if rewards are scaled.
+    pub return_norm: Option<ReturnNormalizer>,
+    /// Updates done.
+    pub updates: u64,
 }
 
 /// Averages over the minibatches of an update.

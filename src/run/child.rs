@@ -5,7 +5,9 @@ use crate::report::record::{IntervalRecord, RunRecord};
 use crate::schedule::metric::MetricState;
 use crate::schedule::{Learned, MetricDriven, OpenLoop};
 use crate::task::data::{DatasetName, Splits, load};
-use crate::task::{Knobs, Measurement, NoisyQuadratic, Split, Supervised, SupervisedConfig, Task, TaskConfig, TaskSpec};
+use crate::task::{
+    Knobs, Measurement, NoisyQuadratic, Split, Supervised, SupervisedConfig, Task, TaskConfig, TaskSpec,
+};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -66,7 +66,8 @@ pub fn export_replay(dir: &Path, runner: &Runner, method: &Method, seed: u64) ->
     data.extend(examples("val_a", &splits.val_a));
     write_tensors(&dir.join("data.safetensors"), &data)?;
     let replay = Replay { task: &config, layers, seed, curve: &run.curve };
-    let json = serde_json::to_vec_pretty(&replay).map_err(|e| Error::Bug(format!("a replay cannot be written: {e}")))?;
+    let json =
+        serde_json::to_vec_pretty(&replay).map_err(|e| Error::Bug(format!("a replay cannot be written: {e}")))?;
     write_atomically(&dir.join("replay.json"), &json)?;
     Ok(run)
 }

@@ -1,0 +1,160 @@
+"""Make schedules.json: `python tests/golden/schedules.py` (torch 2.15, transformers 5.23).
+
+Learning rates of each PyTorch class for 70 steps, and of the metric-driven ones on sequences of metrics.
+"""
+
+import json
+import math
+import pathlib
+import warnings
+
+import torch
+from torch.optim import lr_scheduler as schedulers
+from transformers.optimization import GreedyLR
+
+warnings.simplefilter("ignore")
+STEPS, BASE = 70, 0.3
+
+
+def optimizer(lr=BASE):
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+
+
+def run(make):
+    opt = optimizer()
+    scheduler = make(opt)
+    lrs = []
+    for _ in range(STEPS):
+        lrs.append(opt.param_groups[0]["lr"])
+        opt.step()
+        scheduler.step()
+    return lrs
+
+
+def sequential(opt):
+    first = schedulers.ConstantLR(opt, factor=0.1, total_iters=100)
+    second = schedulers.ExponentialLR(opt, gamma=0.9)
+    return schedulers.SequentialLR(opt, [first, second], milestones=[20])
+
+
+def one_cycle(total_steps, **options):
+    return lambda opt: schedulers.OneCycleLR(opt, max_lr=BASE, total_steps=total_steps, cycle_momentum=False, **options)
+
+
+def cyclic(**options):
+    return lambda opt: schedulers.CyclicLR(opt, base_lr=0.01, max_lr=BASE, cycle_momentum=False, **options)
+
+
+OPEN_LOOP = [
+    ({"type": "constant", "factor": 0.25, "total_iters": 7}, lambda o: schedulers.ConstantLR(o, 0.25, 7)),
+    (
+        {"type": "linear", "start_factor": 0.2, "end_factor": 0.9, "total_iters": 15},
+        lambda o: schedulers.LinearLR(o, 0.2, 0.9, 15),
+    ),
+    ({"type": "step", "step_size": 9, "gamma": 0.5}, lambda o: schedulers.StepLR(o, 9, 0.5)),
+    (
+        {"type": "multi-step", "milestones": [30, 10, 11], "gamma": 0.3},
+        lambda o: schedulers.MultiStepLR(o, [30, 10, 11], 0.3),
+    ),
+    ({"type": "exponential", "gamma": 0.93}, lambda o: schedulers.ExponentialLR(o, 0.93)),
+    ({"type": "polynomial", "total_iters": 40, "power": 2.0}, lambda o: schedulers.PolynomialLR(o, 40, 2.0)),
+    ({"type": "polynomial", "total_iters": 40, "power": 1.0}, lambda o: schedulers.PolynomialLR(o, 40, 1.0)),
+    (
+        {"type": "cosine-annealing", "t_max": 30, "eta_min": 0.01},
+        lambda o: schedulers.CosineAnnealingLR(o, 30, 0.01),
+    ),
+    (
+        {"type": "cosine-warm-restarts", "t_0": 6, "t_mult": 2, "eta_min": 0.02},
+        lambda o: schedulers.CosineAnnealingWarmRestarts(o, 6, 2, 0.02),
+    ),
+    (
+        {"type": "cosine-warm-restarts", "t_0": 9, "t_mult": 1, "eta_min": 0.0},
+        lambda o: schedulers.CosineAnnealingWarmRestarts(o, 9),
+    ),
+    (
+        {
+            "type": "one-cycle",
+            "total_steps": 71,
+            "pct_start": 0.3,
+            "div_factor": 25.0,
+            "final_div_factor": 1e4,
+            "three_phase": False,
+            "linear": False,
+        },
+        one_cycle(71),
+    ),
+    (
+        {
+            "type": "one-cycle",
+            "total_steps": 71,
+            "pct_start": 0.2,
+            "div_factor": 10.0,
+            "final_div_factor": 100.0,
+            "three_phase": True,
+            "linear": True,
+        },
+        one_cycle(71, pct_start=0.2, div_factor=10.0, final_div_factor=100.0, three_phase=True, anneal_strategy="linear"),
+    ),
+    *[
+        (
+            {"type": "cyclic", "base_lr": 0.01, "step_size_up": 8, "step_size_down": 5, "mode": mode, "gamma": 0.97},
+            cyclic(step_size_up=8, step_size_down=5, mode=mode, gamma=0.97),
+            )
+        for mode in ["triangular", "triangular2", "exp_range"]
+    ],
+    (
+        {
+            "type": "sequential",
+            "schedules": [
+                {"type": "constant", "factor": 0.1, "total_iters": 100},
+                {"type": "exponential", "gamma": 0.9},
+            ],
+            "milestones": [20],
+        },
+        sequential,
+    ),
+]
+
+falling = [math.exp(-0.05 * i) for i in range(40)] + [0.14] * 60
+noisy = [1.0 / (1 + 0.1 * i) + 0.2 * math.sin(2.3 * i) ** 2 for i in range(100)]
+spiky = [float("nan") if i % 17 == 5 else (5.0 if i % 11 == 3 else 1.0 / (1 + i)) for i in range(100)]
+METRIC = [
+    ({"type": "plateau"}, schedulers.ReduceLROnPlateau),
+    ({"type": "plateau", "patience": 2, "factor": 0.5, "cooldown": 3, "min_lr": 0.01}, schedulers.ReduceLROnPlateau),
+    (
+        {"type": "plateau", "mode": "max", "patience": 1, "threshold": 0.05, "threshold_mode": "abs"},
+        schedulers.ReduceLROnPlateau,
+    ),
+    ({"type": "plateau", "mode": "max", "patience": 0, "factor": 0.9}, schedulers.ReduceLROnPlateau),
+    ({"type": "greedy"}, GreedyLR),
+    ({"type": "greedy", "patience": 1, "factor": 0.8, "cooldown": 2, "warmup": 3, "max_lr": 0.7}, GreedyLR),
+    ({"type": "greedy", "patience": 2, "factor": 0.5, "min_lr": 0.05, "reset_start": 3}, GreedyLR),
+    ({"type": "greedy", "mode": "max", "patience": 1, "threshold_mode": "rel", "threshold": 0.01}, GreedyLR),
+    ({"type": "greedy", "patience": 3, "smooth": True, "window_size": 5}, GreedyLR),
+]
+
+
+def run_metric(spec, scheduler_class, metrics):
+    opt = optimizer()
+    scheduler = scheduler_class(opt, **{k: v for k, v in spec.items() if k != "type"})
+    lrs = []
+    for metric in metrics:
+        scheduler.step(metric)
+        lrs.append(opt.param_groups[0]["lr"])
+    return lrs
+
+
+metrics = {"falling": falling, "noisy": noisy, "spiky": spiky}
+golden = {
+    "base": BASE,
+    "open_loop": [{"spec": spec, "lrs": run(make)} for spec, make in OPEN_LOOP],
+    "metrics": {name: [None if math.isnan(v) else v for v in values] for name, values in metrics.items()},
+    "metric": [
+        {"spec": spec, "metrics": name, "lrs": run_metric(spec, scheduler_class, values)}
+        for spec, scheduler_class in METRIC
+        for name, values in metrics.items()
+        # A running sum that has met a NaN stays NaN, which no mean over a window does.
+        if not (spec.get("smooth") and name == "spiky")
+    ],
+}
+pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(golden) + "\n")

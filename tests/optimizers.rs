@@ -1,0 +1,105 @@
+//! Optimizers against PyTorch (`tests/golden/optimizers.py`), state and norms against their definitions.
+
+use lrpilot::nn::{Optimizer, OptimizerSpec};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    start: Vec<f32>,
+    gradients: Vec<Vec<f32>>,
+    lrs: Vec<f64>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    spec: OptimizerSpec,
+    trajectory: Vec<Vec<f32>>,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("golden/optimizers.json")).unwrap()
+}
+
+/// f32 rounding alone: a few units in the last place of the largest parameter.
+#[test]
+fn trajectories_equal_pytorch() {
+    let golden = golden();
+    for case in &golden.cases {
+        case.spec.check().unwrap();
+        let mut optimizer = Optimizer::new(case.spec.clone(), golden.start.len());
+        let mut w = golden.start.clone();
+        for (step, want) in case.trajectory.iter().enumerate() {
+            optimizer.step(&mut w, &golden.gradients[step], golden.lrs[step]);
+            for (i, (w, want)) in w.iter().zip(want).enumerate() {
+                assert!((w - want).abs() <= 2e-6, "{:?}, step {step}, parameter {i}: {w} against {want}", case.spec);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_restored_state_goes_on_to_the_same_bits_and_reset_forgets() {
+    let golden = golden();
+    for case in &golden.cases {
+        let run = |optimizer: &mut Optimizer, w: &mut Vec<f32>, steps: std::ops::Range<usize>| {
+            steps.for_each(|s| optimizer.step(w, &golden.gradients[s], golden.lrs[s]));
+        };
+        let mut first = Optimizer::new(case.spec.clone(), golden.start.len());
+        let mut w = golden.start.clone();
+        run(&mut first, &mut w, 0..5);
+        let mut second = Optimizer::new(case.spec.clone(), golden.start.len());
+        second.set_state(first.state());
+        let mut other = w.clone();
+        run(&mut first, &mut w, 5..12);
+        run(&mut second, &mut other, 5..12);
+        assert_eq!(w, other, "{:?}", case.spec);
+        first.reset();
+        let mut again = golden.start.clone();
+        run(&mut first, &mut again, 0..12);
+        assert_eq!(again, w, "{:?}", case.spec);
+    }
+}
+
+/// Σ(Δw)² of each layer, from the parameters before and after, which are rounded to 6e-8 themselves.
+#[test]
+fn update_norms_match_the_definition() {
+    let golden = golden();
+    let layers = [0..3, 3..8];
+    for case in &golden.cases {
+        let mut optimizer = Optimizer::new(case.spec.clone(), golden.start.len());
+        let mut w = golden.start.clone();
+        for step in 0..golden.lrs.len() {
+            let before = w.clone();
+            let mut sums = [0.0; 2];
+            optimizer.step_with_norms(&mut w, &golden.gradients[step], golden.lrs[step], &layers, &mut sums);
+            for (range, sum) in layers.iter().zip(sums) {
+                let want: f64 = range.clone().map(|i| f64::from(w[i] - before[i]).powi(2)).sum();
+                assert!(
+                    (sum.sqrt() - want.sqrt()).abs() <= 3e-7 + 1e-5 * want.sqrt(),
+                    "{:?}, step {step}: {sum} against {want}",
+                    case.spec
+                );
+            }
+        }
+    }
+}
+
+/// A controller may change momentum and weight decay; leaving them alone goes back to the optimizer's own.
+#[test]
+fn knobs_change_momentum_and_weight_decay() {
+    let spec = |momentum, weight_decay| OptimizerSpec::Sgd { momentum, nesterov: false, weight_decay };
+    let mut changed = Optimizer::new(spec(0.9, 0.0), 1);
+    let mut fixed = Optimizer::new(spec(0.5, 0.1), 1);
+    let (mut a, mut b) = ([1.0], [1.0]);
+    changed.set_knobs(Some(0.5), Some(0.1));
+    for _ in 0..3 {
+        changed.step(&mut a, &[0.3], 0.1);
+        fixed.step(&mut b, &[0.3], 0.1);
+    }
+    assert_eq!(a, b);
+    changed.set_knobs(None, None);
+    changed.step(&mut a, &[0.3], 0.1);
+    fixed.step(&mut b, &[0.3], 0.1);
+    assert_ne!(a, b);
+}
