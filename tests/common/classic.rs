@@ -95,8 +95,7 @@ impl Dynamics for CartPole {
         let force = if action[0] == 1.0 { 10.0 } else { -10.0 };
         let (sin, cos) = s[2].sin_cos();
         let temp = (force + pole_mass * length * s[3] * s[3] * sin) / total_mass;
-        let theta_acc =
-            (gravity * sin - cos * temp) / (length * (4.0 / 3.0 - pole_mass * cos * cos / total_mass));
+        let theta_acc = (gravity * sin - cos * temp) / (length * (4.0 / 3.0 - pole_mass * cos * cos / total_mass));
         let x_acc = temp - pole_mass * length * theta_acc * cos / total_mass;
         let next = vec![s[0] + tau * s[1], s[1] + tau * x_acc, s[2] + tau * s[3], s[3] + tau * theta_acc];
         let fallen = next[0].abs() > 2.4 || next[2].abs() > 12.0 * 2.0 * PI / 360.0;
