@@ -91,7 +91,8 @@ pub fn compare(
     }
     entries.extend(control_entries(&mut jobs, options, &spec)?);
     for (name, family) in &families {
-        let lr = tune(&mut jobs, name, family, tuning_seeds, options.seed, &spec)?;
+        let seeds = tuning_seed_list(options.seed, tuning_seeds);
+        let lr = tune(&mut jobs, &format!("{name} (tuned)"), family, &seeds, &spec)?;
         let epochs_spent = (GRID_POINTS * tuning_seeds * spec.horizon) as u64;
         let variants = |lr| vec![(None, family.method(lr))];
         entries.push(Entry {
@@ -109,6 +110,7 @@ pub fn compare(
             variants: variants(spec.default_lr),
         });
     }
+    entries.push(hindsight_entry(&mut jobs, options, &spec)?);
     let mut runs = Vec::new();
     let mut methods = Vec::new();
     for entry in &entries {
@@ -145,7 +147,8 @@ fn planned_epochs(options: &CompareOptions<'_>, families: &[(&str, Family)], tun
     let learned =
         options.policies.iter().filter(|(_, kind, _)| kind == "learned").map(|(_, _, p)| p.len()).sum::<usize>();
     let evaluations = (policies + 2 * learned + 2 * families.len()) * options.child_seeds + learned;
-    ((evaluations + families.len() * GRID_POINTS * tuning) * spec.horizon) as u64
+    let grids = families.len() * tuning + options.child_seeds;
+    ((evaluations + options.child_seeds + GRID_POINTS * grids) * spec.horizon) as u64
 }
 
 /// Fresh seeds: of another purpose than those of learning, selection and tuning.
@@ -198,26 +201,42 @@ fn control_entries(jobs: &mut Jobs<'_>, options: &CompareOptions<'_>, spec: &Tas
     Ok(entries)
 }
 
+/// The constant LR of the grid that turns out best on the very seeds of the evaluation: no method can know it, and no
+/// constant LR of the grid does better there.
+fn hindsight_entry(jobs: &mut Jobs<'_>, options: &CompareOptions<'_>, spec: &TaskSpec) -> Result<Entry> {
+    let (name, family) = ("constant (best in hindsight)", Family::OpenLoop(OpenLoop::Fixed {}));
+    let seeds: Vec<u64> = (0..options.child_seeds).map(|i| child_seed(options, i)).collect();
+    let lr = tune(jobs, name, &family, &seeds, spec)?;
+    Ok(Entry {
+        name: name.into(),
+        kind: "hindsight".into(),
+        epochs_spent: (GRID_POINTS * seeds.len() * spec.horizon) as u64,
+        initial_lr: Some(lr),
+        variants: vec![(None, family.method(lr))],
+    })
+}
+
+/// Seeds of tuning, apart from those of learning, selection and evaluation.
+fn tuning_seed_list(seed: u64, count: usize) -> Vec<u64> {
+    (0..count).map(|s| derive_seed(seed, Purpose::Episode, 1 << 62 | s as u64)).collect()
+}
+
 /// The grid's LR with the smallest mean final validation-B loss; a diverged run counts as ten times chance.
-fn tune(jobs: &mut Jobs<'_>, name: &str, family: &Family, seeds: usize, seed: u64, spec: &TaskSpec) -> Result<f64> {
+fn tune(jobs: &mut Jobs<'_>, name: &str, family: &Family, seeds: &[u64], spec: &TaskSpec) -> Result<f64> {
     let lrs: Vec<f64> = grid();
-    let grid_jobs: Vec<Job> = lrs
-        .iter()
-        .flat_map(|lr| {
-            (0..seeds).map(move |s| Job {
-                stage: "tune",
-                name: format!("{name} (tuned)"),
-                method: family.method(*lr),
-                initial_lr: Some(*lr),
-                seed: derive_seed(seed, Purpose::Episode, 1 << 62 | s as u64),
-                policy_seed: None,
-                record: Record::Final,
-            })
-        })
-        .collect();
+    let job = |lr: f64, seed: u64| Job {
+        stage: "tune",
+        name: name.to_owned(),
+        method: family.method(lr),
+        initial_lr: Some(lr),
+        seed,
+        policy_seed: None,
+        record: Record::Final,
+    };
+    let grid_jobs: Vec<Job> = lrs.iter().flat_map(|lr| seeds.iter().map(|seed| job(*lr, *seed))).collect();
     let records = jobs.run(&grid_jobs)?;
-    let means = records.chunks(seeds).map(|runs| runs.iter().map(|r| final_loss(r, spec)).sum::<f64>() / seeds as f64);
-    let best = lrs.iter().zip(means).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(lr, _)| *lr);
+    let sums = records.chunks(seeds.len()).map(|runs| runs.iter().map(|r| final_loss(r, spec)).sum::<f64>());
+    let best = lrs.iter().zip(sums).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(lr, _)| *lr);
     best.ok_or_else(|| Error::Bug("an empty grid".into()))
 }
 
@@ -291,9 +310,9 @@ fn paired_difference(learned: &str, other: &str, runs: &[RunRecord], spec: &Task
 fn claims(methods: &[MethodResult], runs: &[RunRecord], spec: &TaskSpec, seed: u64) -> Result<Vec<Claim>> {
     let mut claims = Vec::new();
     for learned in methods.iter().filter(|m| m.kind == "learned") {
-        for other in methods.iter().filter(|m| m.kind == "tuned" && m.name != "greedy (tuned)") {
+        for other in methods.iter().filter(|m| ["tuned", "hindsight"].contains(&m.kind.as_str())) {
             let difference = paired_difference(&learned.name, &other.name, runs, spec, seed)?;
-            let constant = other.name == "constant (tuned)";
+            let constant = other.name.starts_with("constant");
             let wanted = if constant { "below" } else { "at or below, within the interval," };
             let held = if constant { difference.iqm < 0.0 } else { difference.lo <= 0.0 };
             let verdict = match (difference.lo, difference.hi) {
