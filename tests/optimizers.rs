@@ -103,3 +103,22 @@ fn knobs_change_momentum_and_weight_decay() {
     fixed.step(&mut b, &[0.3], 0.1);
     assert_ne!(a, b);
 }
+
+/// 1 − β is PyTorch's: the difference in f64, then rounded. In f32, 1 − 0.999 is off by 1.3e-5. After one step on a
+/// gradient of 1, the averages are 1 − β.
+#[test]
+fn averages_take_in_one_minus_beta_rounded_once() {
+    let cases = [
+        (r#"{"type": "adam"}"#, 0, 0.1),
+        (r#"{"type": "adam"}"#, 1, 0.001),
+        (r#"{"type": "adamw"}"#, 1, 0.001),
+        (r#"{"type": "adadelta"}"#, 0, 0.1),
+        (r#"{"type": "rmsprop"}"#, 0, 0.01),
+    ];
+    for (spec, slot, want) in cases {
+        let mut optimizer = Optimizer::new(serde_json::from_str(spec).unwrap(), 1);
+        optimizer.step(&mut [0.0], &[1.0], 0.1);
+        let got = optimizer.state().slots[slot][0];
+        assert!((got - want).abs() <= f32::EPSILON * want, "{spec}, slot {slot}: {got} against {want}");
+    }
+}

@@ -49,7 +49,7 @@ pub enum OptimizerSpec {
     Adadelta {
         /// Decay rate ρ of the averages, in [0, 1).
         #[serde(default = "adadelta_rho")]
-        rho: f32,
+        rho: f64,
         /// ε > 0 under the square roots.
         #[serde(default = "adadelta_eps")]
         eps: f32,
@@ -76,7 +76,7 @@ pub enum OptimizerSpec {
     Rmsprop {
         /// Decay rate α of the average of squares, in [0, 1).
         #[serde(default = "rmsprop_alpha")]
-        alpha: f32,
+        alpha: f64,
         /// ε > 0 in the denominator.
         #[serde(default = "rmsprop_eps")]
         eps: f32,
@@ -101,7 +101,7 @@ fn adam_eps() -> f64 {
 fn adamw_decay() -> f64 {
     1e-2
 }
-fn adadelta_rho() -> f32 {
+fn adadelta_rho() -> f64 {
     0.9
 }
 fn adadelta_eps() -> f32 {
@@ -110,7 +110,7 @@ fn adadelta_eps() -> f32 {
 fn adagrad_eps() -> f32 {
     1e-10
 }
-fn rmsprop_alpha() -> f32 {
+fn rmsprop_alpha() -> f64 {
     0.99
 }
 fn rmsprop_eps() -> f32 {
@@ -148,7 +148,7 @@ impl OptimizerSpec {
                 decay(weight_decay)
             }
             OptimizerSpec::Adadelta { rho, eps, weight_decay } => {
-                share("rho", rho.into())?;
+                share("rho", rho)?;
                 positive("eps", eps.into())?;
                 decay(weight_decay.into())
             }
@@ -160,7 +160,7 @@ impl OptimizerSpec {
                 decay(weight_decay.into())
             }
             OptimizerSpec::Rmsprop { alpha, eps, momentum, weight_decay, .. } => {
-                share("alpha", alpha.into())?;
+                share("alpha", alpha)?;
                 share("momentum", momentum.into())?;
                 positive("eps", eps.into())?;
                 decay(weight_decay.into())
@@ -351,13 +351,16 @@ impl Optimizer {
                 let decay = (lr * weight_decay) as f32;
                 apply(w, g, a, b, |w, g, m, v| decay * w + adam.update(g, m, v))
             }
-            OptimizerSpec::Adadelta { rho, eps, weight_decay } => apply(w, g, a, b, |w, g, square, delta| {
-                let g = g + weight_decay * w;
-                *square = rho * *square + (1.0 - rho) * g * g;
-                let step = (*delta + eps).sqrt() / (*square + eps).sqrt() * g;
-                *delta = rho * *delta + (1.0 - rho) * step * step;
-                lr32 * step
-            }),
+            OptimizerSpec::Adadelta { rho, eps, weight_decay } => {
+                let (rho, rest) = share_and_rest(rho);
+                apply(w, g, a, b, |w, g, square, delta| {
+                    let g = g + weight_decay * w;
+                    *square = rho * *square + rest * g * g;
+                    let step = (*delta + eps).sqrt() / (*square + eps).sqrt() * g;
+                    *delta = rho * *delta + rest * step * step;
+                    lr32 * step
+                })
+            }
             OptimizerSpec::Adagrad { lr_decay, eps, weight_decay, .. } => {
                 let lr = (lr / (1.0 + (steps - 1) as f64 * lr_decay)) as f32;
                 apply(w, g, a, &mut [], |w, g, sum, _| {
@@ -368,7 +371,13 @@ impl Optimizer {
             }
             OptimizerSpec::Rmsprop { alpha, eps, momentum, centered, weight_decay } => {
                 let (buffer, mean) = if momentum_slot(&self.spec) { (b, c) } else { (c, b) };
-                rmsprop(w, g, [a, buffer, mean], lr32, &Rmsprop { alpha, eps, momentum, centered, weight_decay })
+                rmsprop(
+                    w,
+                    g,
+                    [a, buffer, mean],
+                    lr32,
+                    &Rmsprop { alpha: share_and_rest(alpha), eps, momentum, centered, weight_decay },
+                )
             }
         }
     }
@@ -428,10 +437,18 @@ fn blocks(w: &mut [f32], g: &[f32], mut step: impl FnMut(f32, f32, usize) -> f32
     total
 }
 
+/// β and 1 − β in f32. The difference is taken in f64 as PyTorch does: 1 − 0.999 in f32 would be off by 1.3e-5.
+fn share_and_rest(beta: f64) -> (f32, f32) {
+    (beta as f32, (1.0 - beta) as f32)
+}
+
 /// The constants of one Adam step.
 struct AdamStep {
-    beta1: f32,
+    /// 1 − β₁.
+    rest1: f32,
     beta2: f32,
+    /// 1 − β₂.
+    rest2: f32,
     step_size: f32,
     root_correction2: f32,
     eps: f32,
@@ -440,9 +457,11 @@ struct AdamStep {
 impl AdamStep {
     fn new(lr: f64, betas: (f64, f64), eps: f64, steps: u64) -> Self {
         let correction = |beta: f64| 1.0 - beta.powf(steps as f64);
+        let (beta2, rest2) = share_and_rest(betas.1);
         AdamStep {
-            beta1: betas.0 as f32,
-            beta2: betas.1 as f32,
+            rest1: share_and_rest(betas.0).1,
+            beta2,
+            rest2,
             step_size: (lr / correction(betas.0)) as f32,
             root_correction2: correction(betas.1).sqrt() as f32,
             eps: eps as f32,
@@ -451,14 +470,15 @@ impl AdamStep {
 
     #[inline(always)]
     fn update(&self, g: f32, m: &mut f32, v: &mut f32) -> f32 {
-        *m += (1.0 - self.beta1) * (g - *m);
-        *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
+        *m += self.rest1 * (g - *m);
+        *v = self.beta2 * *v + self.rest2 * g * g;
         self.step_size * *m / (v.sqrt() / self.root_correction2 + self.eps)
     }
 }
 
 struct Rmsprop {
-    alpha: f32,
+    /// α and 1 − α.
+    alpha: (f32, f32),
     eps: f32,
     momentum: f32,
     centered: bool,
@@ -466,15 +486,16 @@ struct Rmsprop {
 }
 
 fn rmsprop(w: &mut [f32], g: &[f32], [square, buffer, mean]: [&mut [f32]; 3], lr: f32, s: &Rmsprop) -> f64 {
+    let (alpha, rest) = s.alpha;
     vectorized(
         #[inline(always)]
         || {
             blocks(w, g, |w, g, i| {
                 let g = g + s.weight_decay * w;
-                square[i] = s.alpha * square[i] + (1.0 - s.alpha) * g * g;
+                square[i] = alpha * square[i] + rest * g * g;
                 let mut variance = square[i];
                 if s.centered {
-                    mean[i] += (1.0 - s.alpha) * (g - mean[i]);
+                    mean[i] += rest * (g - mean[i]);
                     variance -= mean[i] * mean[i];
                 }
                 let step = g / (variance.sqrt() + s.eps);
