@@ -176,3 +176,16 @@ fn a_configuration_file_is_learned() {
     let run = ["learn", file.to_str().unwrap(), "--out", other.to_str().unwrap()];
     fails(&mut lrpilot(&run), 78, &["horizn", "`horizon`"]);
 }
+
+/// The paper's observation has an entry per layer: such a policy cannot watch a network with another number of layers.
+#[test]
+fn a_policy_for_another_observation_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let learn = ["learn", "digits", "--out", out.to_str().unwrap(), "--set", "env.formulation=paper"];
+    succeeds(lrpilot(&learn).args(["--set", "ppo.n_steps=100", "--set", "learn.epochs=200"]));
+    let policy = out.join("policy.safetensors");
+    let evaluate = ["evaluate", "digits", "--schedule", policy.to_str().unwrap()];
+    succeeds(&mut lrpilot(&evaluate));
+    fails(lrpilot(&evaluate).args(["--set", "task.model=\"mlp-8\""]), 65, &["policy.safetensors", "3 layers", "has 2"]);
+}

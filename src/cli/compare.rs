@@ -50,9 +50,9 @@ pub struct CompareArgs {
 pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
     let config = context::load_config(&args.task, &args.set, args.seed)?;
     let runner = context::runner(&config, global)?;
-    let policies = args.policy.iter().map(|path| Learned::load(path)).collect::<Result<Vec<_>>>()?;
-    let horizon = runner.spec()?.horizon;
-    let policies: Vec<Learned> = policies.into_iter().map(|p| p.with_horizon(horizon)).collect();
+    let spec = runner.spec()?;
+    let policies =
+        args.policy.iter().map(|path| context::load_policy(path, &spec)).collect::<Result<Vec<Learned>>>()?;
     let spent = policies.iter().map(|p| p.provenance().epochs).max().unwrap_or(0);
     let untrained = Learner::untrained(&config, &runner)?;
     let options = CompareOptions {

@@ -5,7 +5,8 @@ use crate::config;
 use crate::env::Formulation;
 use crate::report::progress::{Bars, JsonLines, Progress, Silent};
 use crate::run::{RunConfig, Runner};
-use crate::task::Preset;
+use crate::schedule::Learned;
+use crate::task::{Preset, TaskSpec};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -72,6 +73,16 @@ pub fn data_dir(global: &GlobalArgs) -> PathBuf {
 /// As [`Runner::new`].
 pub fn runner(config: &RunConfig, global: &GlobalArgs) -> Result<Runner> {
     Runner::new(&config.task, Some(&data_dir(global)))
+}
+
+/// A frozen policy, set to the task's horizon.
+///
+/// # Errors
+/// [`Error::Data`] if the file is no policy or sees another number of layers than the task has.
+pub fn load_policy(path: &Path, spec: &TaskSpec) -> Result<Learned> {
+    let policy = Learned::load(path)?;
+    policy.check_layers(spec.layers.len(), path)?;
+    Ok(policy.with_horizon(spec.horizon))
 }
 
 /// Call `f` on a pool of `--threads` threads (one per core by default).

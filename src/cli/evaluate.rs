@@ -3,7 +3,7 @@
 use super::{GlobalArgs, SeedList, context, error::print};
 use crate::run::child::{Method, Record, run_child};
 use crate::run::export::export_replay;
-use crate::schedule::{GreedyLr, Learned, MetricDriven, OpenLoop, Plateau};
+use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
 use crate::task::TaskSpec;
 use crate::{Error, Result};
 use clap::Args;
@@ -85,7 +85,7 @@ fn method(args: &EvaluateArgs, spec: &TaskSpec) -> Result<Method> {
         "plateau" => Ok(Method::Metric { schedule: MetricDriven::Plateau(Plateau::default()), lr }),
         "greedy" => Ok(Method::Metric { schedule: MetricDriven::Greedy(GreedyLr::default()), lr }),
         path if Path::new(path).is_file() => {
-            let policy = Learned::load(Path::new(path))?.with_horizon(spec.horizon);
+            let policy = context::load_policy(Path::new(path), spec)?;
             Ok(Method::Learned { policy: Box::new(policy), lr: args.lr })
         }
         other => Err(Error::usage(

@@ -99,7 +99,7 @@ pub struct Estimate {
 pub struct MethodResult {
     /// Name for people.
     pub name: String,
-    /// `learned`, `control`, `tuned`, `default` or `paper`.
+    /// `learned`, `control`, `tuned`, `hindsight`, `default` or `paper`.
     pub kind: String,
     /// Epochs (intervals) spent to find the method's setting: agent training with selection, or tuning; 0 for defaults.
     pub epochs_spent: u64,

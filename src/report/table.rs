@@ -5,7 +5,7 @@ use super::record::{BreakEven, Claim, Comparison, Estimate, MethodResult};
 use crate::{Error, Result};
 
 /// Kinds of method in the order of the table; unknown ones come last.
-const KINDS: [&str; 5] = ["learned", "control", "tuned", "default", "paper"];
+const KINDS: [&str; 6] = ["learned", "control", "tuned", "hindsight", "default", "paper"];
 
 /// Headings of the columns for people.
 pub const COLUMNS: [&str; 9] = [
@@ -20,7 +20,7 @@ pub const COLUMNS: [&str; 9] = [
     "test loss",
 ];
 
-/// The methods by kind (learned, control, tuned, default, paper), then by final validation loss, lowest first.
+/// The methods by kind (learned, control, tuned, hindsight, default, paper), then by final validation loss, lowest first.
 pub fn sorted(comparison: &Comparison) -> Vec<&MethodResult> {
     let rank = |m: &MethodResult| KINDS.iter().position(|k| *k == m.kind).unwrap_or(KINDS.len());
     let mut methods: Vec<_> = comparison.methods.iter().collect();

@@ -120,6 +120,8 @@ impl Learned {
     }
 
     fn decide(&mut self) -> f64 {
+        // A network with another number of layers than the policy knows must not stop a training run.
+        self.observation.resize(self.policy.sizes[0], 0.0);
         let mut action = [0.0];
         self.policy.act(&self.observation, &mut action);
         self.controller.act(&action).lr
@@ -130,6 +132,22 @@ impl Learned {
         self.control.horizon = horizon.max(1);
         self.controller = Controller::new(self.control.clone());
         self
+    }
+
+    /// Whether the policy can see a network with `layers` layers as it saw those it learned on; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a policy whose observation has one entry per layer of another number of layers.
+    pub fn check_layers(&self, layers: usize, path: &Path) -> Result<()> {
+        let (have, want) = (self.control.observation.dim(layers), self.control.observation_dim());
+        if have == want {
+            return Ok(());
+        }
+        let message = format!(
+            "the policy was learned on {} layers and observes each of them; this task has {layers}",
+            self.control.layers
+        );
+        Err(Error::data(path, message, "learn a policy on this task, or use one with observation = \"rich\""))
     }
 
     /// Note in the provenance how well the policy did in selection.
@@ -241,9 +259,8 @@ impl Learned {
     }
 }
 
-/// A tiny policy file for examples and tests: always a small step down.
-pub fn example_file() -> Vec<u8> {
-    let control = Control {
+fn example_control() -> Control {
+    Control {
         observation: crate::env::Observation::StateBlind,
         action: crate::env::Action::Multiplicative { step: 0.5 },
         lr_bounds: (1e-6, 1.0),
@@ -251,7 +268,12 @@ pub fn example_file() -> Vec<u8> {
         layers: 1,
         anchor: crate::task::AnchorRule::WeightOverGradient(1e-2),
         divergence_factor: 0.1,
-    };
+    }
+}
+
+/// A tiny policy file for examples and tests: always a small step down.
+pub fn example_file() -> Vec<u8> {
+    let control = example_control();
     let policy = Policy::new(vec![3, 1], vec![0.0, 0.0, 0.0, -0.2], None);
     Learned::new(policy, control, Provenance::default()).and_then(|l| l.to_bytes()).unwrap_or_default()
 }
@@ -291,6 +313,19 @@ mod tests {
             lrs.push(schedule.roll_back(&probe(loss)));
             assert!(lrs.iter().all(|lr| (1e-6..=1.0).contains(lr)), "{loss}: {lrs:?}");
         }
+    }
+
+    #[test]
+    fn a_policy_for_other_layers_is_refused_and_harms_no_run() {
+        let control = Control { observation: crate::env::Observation::Paper, layers: 2, ..example_control() };
+        let policy = Policy::new(vec![4, 1], vec![0.1; 5], None);
+        let mut schedule = Learned::new(policy, control, Provenance::default()).unwrap();
+        assert!(schedule.check_layers(2, Path::new("p")).is_ok());
+        let error = schedule.check_layers(3, Path::new("p")).unwrap_err();
+        assert!(error.exit_code() == 65 && error.to_string().contains("2 layers"), "{error}");
+        let many = Measurement { grad_norms: vec![1.0; 7], ..probe(2.3) };
+        assert!((1e-6..=1.0).contains(&schedule.start(&many, 10, None)));
+        assert!((1e-6..=1.0).contains(&schedule.observe(&many)));
     }
 
     #[test]
