@@ -4,6 +4,7 @@
 //! [`agent`], frozen into a [`schedule`], [`run`] and [`report`]ed.
 
 pub mod agent;
+pub mod atomic;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;

@@ -2,9 +2,9 @@
 
 use super::{GlobalArgs, context, error::print, output};
 use crate::Result;
+use crate::atomic::write_atomic;
 use crate::report::svg::{LrSeries, lr_chart};
 use crate::report::table;
-use crate::run::atomic::write_atomic;
 use crate::run::demo::{DemoOptions, DemoResult, demo};
 use crate::run::folder::RunFolder;
 use crate::run::sensitivity::sensitivities;

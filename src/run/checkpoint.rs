@@ -3,8 +3,8 @@
 //! A folder with the two newest checkpoints `NUMBER.postcard` and a file `HEAD`, which lists them newest first in the
 //! format of `sha256sum` (so `sha256sum -c HEAD` checks them). A checkpoint exists once `HEAD` lists it.
 
-use super::atomic::{publish, write_temporary};
 use super::job::sha256_hex;
+use crate::atomic::{publish, write_temporary};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

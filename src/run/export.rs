@@ -4,11 +4,11 @@
 //! `data.safetensors` the standardised examples and the batch order of each epoch, `replay.json` the model, optimizer,
 //! learning rates and loss curve. Dropout is switched off, since no two frameworks draw the same masks.
 
+use crate::atomic::write_atomic;
 use crate::nn::layer::{LayerSpec, ParamInfo};
 use crate::nn::models::ModelSpec;
 use crate::report::record::{IntervalRecord, RunRecord};
 use crate::run::child::{Method, Record, Runner, run_child};
-use crate::schedule::write_atomically;
 use crate::task::data::Examples;
 use crate::task::{Supervised, SupervisedConfig, Task as _};
 use crate::{Error, Result};
@@ -49,8 +49,6 @@ pub fn export_replay(dir: &Path, runner: &Runner, method: &Method, seed: u64) ->
     let initial = weights(network.param_infos(), &network.params)
         .chain(weights(network.buffer_infos(), &network.buffers))
         .collect::<Vec<_>>();
-    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-    write_tensors(&dir.join("initial.safetensors"), &initial)?;
     let run = run_child(&mut task, method, seed, Record::Everything)?;
     if run.curve.iter().any(|c| !c.val_loss_a.is_finite()) {
         return Err(Error::data(dir, "the run diverged or was rolled back", "use a smaller learning rate"));
@@ -64,11 +62,13 @@ pub fn export_replay(dir: &Path, runner: &Runner, method: &Method, seed: u64) ->
     }];
     data.extend(examples("train", &splits.train));
     data.extend(examples("val_a", &splits.val_a));
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+    write_tensors(&dir.join("initial.safetensors"), &initial)?;
     write_tensors(&dir.join("data.safetensors"), &data)?;
     let replay = Replay { task: &config, layers, seed, curve: &run.curve };
     let json =
         serde_json::to_vec_pretty(&replay).map_err(|e| Error::Bug(format!("a replay cannot be written: {e}")))?;
-    write_atomically(&dir.join("replay.json"), &json)?;
+    write_atomic(&dir.join("replay.json"), &json)?;
     Ok(run)
 }
 
@@ -110,5 +110,5 @@ fn write_tensors(path: &Path, tensors: &[Tensor]) -> Result<()> {
         views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| bug(&e))?));
     }
     let bytes = safetensors::serialize(views, None).map_err(|e| bug(&e))?;
-    write_atomically(path, &bytes)
+    write_atomic(path, &bytes)
 }

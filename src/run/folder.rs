@@ -1,7 +1,7 @@
 //! The run folder: whose it is, and what is where in it.
 
-use super::atomic::{temporary_path, write_atomic};
 use super::lock::{LOCK_FILE, RunLock};
+use crate::atomic::{temporary_path, write_atomic};
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};

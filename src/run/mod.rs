@@ -1,6 +1,5 @@
 //! Runs: learn, evaluate, compare; jobs, store, checkpoints and the run folder they live in.
 
-pub mod atomic;
 pub mod checkpoint;
 pub mod child;
 pub mod compare;

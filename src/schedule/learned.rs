@@ -255,7 +255,7 @@ impl Learned {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        crate::schedule::write_atomically(path, &self.to_bytes()?)
+        crate::atomic::write_atomic(path, &self.to_bytes()?)
     }
 }
 
