@@ -4,6 +4,7 @@
 
 mod config;
 mod distribution;
+mod loss;
 mod normalizer;
 mod policy;
 mod ppo;
@@ -11,7 +12,8 @@ mod rollout;
 
 pub use config::{PpoConfig, Squash};
 pub use distribution::{Head, log_prob_categorical, log_prob_gaussian};
+pub use loss::clipped_surrogate;
 pub use normalizer::{ReturnNormalizer, RunningMoments};
 pub use policy::Policy;
-pub use ppo::{Ppo, PpoState, UpdateStats, clipped_surrogate};
+pub use ppo::{Ppo, PpoState, UpdateStats};
 pub use rollout::{Episode, Rollout, Slot, SlotState, gae};

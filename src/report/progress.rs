@@ -171,6 +171,13 @@ impl Bars {
     }
 }
 
+/// A line on standard error; unlike `eprintln!` it does not panic when nobody reads.
+#[cfg(feature = "cli")]
+fn say(text: &str) {
+    // Errors: see the module's text.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 #[cfg(feature = "cli")]
 impl Progress for Bars {
     fn start(&self, total: u64, what: &str) {
@@ -198,12 +205,12 @@ impl Progress for Bars {
     }
 
     fn message(&self, text: &str) {
-        self.with_bar(|bar| bar.suspend(|| eprintln!("{text}")));
+        self.with_bar(|bar| bar.suspend(|| say(text)));
     }
 
     fn finish(&self, summary: &str) {
         self.with_bar(|bar| bar.finish_and_clear());
-        eprintln!("{summary}");
+        say(summary);
     }
 }
 
