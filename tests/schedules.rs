@@ -79,6 +79,19 @@ fn warm_up_and_warm_up_stable_decay() {
     assert_eq!(lrs, [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
 }
 
+/// A first phase of no length: the largest LR at once.
+#[test]
+fn one_cycle_with_an_empty_phase_has_no_nan() {
+    let OpenLoop::OneCycle { div_factor, final_div_factor, three_phase, linear, .. } = OpenLoop::one_cycle(10) else {
+        unreachable!()
+    };
+    let schedule =
+        OpenLoop::OneCycle { total_steps: 10, pct_start: 0.1, div_factor, final_div_factor, three_phase, linear };
+    let lrs: Vec<f64> = (0..12).map(|t| schedule.lr(1.0, t)).collect();
+    assert_eq!(lrs[0], 1.0);
+    assert!(lrs.iter().all(|lr| lr.is_finite() && *lr >= 0.0), "{lrs:?}");
+}
+
 #[test]
 fn impossible_settings_are_refused() {
     let bad = [

@@ -46,7 +46,7 @@ pub struct GlobalArgs {
     /// Threads for child runs; the results do not depend on it [default: one per core].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Folder with the data sets [default: the user's data folder].
+    /// Folder with the data sets [default: LRPILOT_DATA, else lrpilot in the user's cache folder].
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }

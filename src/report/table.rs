@@ -57,6 +57,7 @@ fn claim_line(claim: &Claim) -> String {
 fn break_even_line(break_even: &BreakEven) -> String {
     let BreakEven { method, trainings, how } = break_even;
     match trainings {
+        Some(1) => format!("against {method}: after 1 training ({how})"),
         Some(n) => format!("against {method}: after {} trainings ({how})", count(*n)),
         None => format!("against {method}: never ({how})"),
     }

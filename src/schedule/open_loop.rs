@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// An open-loop schedule with PyTorch's names and defaults. In TOML: `{ type = "cosine-annealing", t_max = 50 }`.
+/// An open-loop schedule with PyTorch's names. In TOML: `{ type = "cosine-annealing", t_max = 50, eta_min = 0.0 }`.
 ///
 /// The step is whatever the user counts: epochs or optimizer steps. The base LR is the optimizer's initial LR, for
 /// [`OpenLoop::OneCycle`] and [`OpenLoop::Cyclic`] it is `max_lr`.
@@ -242,7 +242,8 @@ impl OpenLoop {
         let mut start = 0.0;
         for &(end, from, to) in phases {
             if t <= end {
-                let share = (t - start) / (end - start);
+                // A phase may have no length, e.g. 10 steps with pct_start = 0.1, where PyTorch divides by zero.
+                let share = if end > start { (t - start) / (end - start) } else { 1.0 };
                 return if *linear { from + (to - from) * share } else { half_cosine(from, to, share) };
             }
             start = end;
