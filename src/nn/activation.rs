@@ -2,6 +2,7 @@
 //! time. NaN stays NaN everywhere, so that divergence is seen.
 
 use crate::nn::layer::{Activation, Layer, Mode, Shape};
+use crate::nn::simd::vectorized;
 
 /// `ln 2` in two parts, the first with few enough bits that its product with an exponent is exact.
 const LN2_HIGH: f32 = 0.693_359_4;
@@ -54,38 +55,47 @@ pub fn relu(v: f32) -> f32 {
 
 /// `y ← act(y + b)` for every row of `y: [·][b.len()]`.
 pub(crate) fn add_bias_and_activate(y: &mut [f32], b: &[f32], activation: Activation) {
-    pulp::Arch::new().dispatch(|| {
-        for row in y.chunks_exact_mut(b.len()) {
-            match activation {
-                Activation::Identity => row.iter_mut().zip(b).for_each(|(v, b)| *v += b),
-                Activation::Relu => row.iter_mut().zip(b).for_each(|(v, b)| *v = relu(*v + b)),
-                Activation::Tanh => row.iter_mut().zip(b).for_each(|(v, b)| *v = tanh(*v + b)),
+    vectorized(
+        #[inline(always)]
+        || {
+            for row in y.chunks_exact_mut(b.len()) {
+                match activation {
+                    Activation::Identity => row.iter_mut().zip(b).for_each(|(v, b)| *v += b),
+                    Activation::Relu => row.iter_mut().zip(b).for_each(|(v, b)| *v = relu(*v + b)),
+                    Activation::Tanh => row.iter_mut().zip(b).for_each(|(v, b)| *v = tanh(*v + b)),
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// `y ← act(y + b)` with one `b` per plane of `positions` values.
 pub(crate) fn add_plane_bias_and_activate(y: &mut [f32], bias: &[f32], positions: usize, activation: Activation) {
-    pulp::Arch::new().dispatch(|| {
-        for (plane, &b) in y.chunks_exact_mut(positions).zip(bias) {
-            match activation {
-                Activation::Identity => plane.iter_mut().for_each(|v| *v += b),
-                Activation::Relu => plane.iter_mut().for_each(|v| *v = relu(*v + b)),
-                Activation::Tanh => plane.iter_mut().for_each(|v| *v = tanh(*v + b)),
+    vectorized(
+        #[inline(always)]
+        || {
+            for (plane, &b) in y.chunks_exact_mut(positions).zip(bias) {
+                match activation {
+                    Activation::Identity => plane.iter_mut().for_each(|v| *v += b),
+                    Activation::Relu => plane.iter_mut().for_each(|v| *v = relu(*v + b)),
+                    Activation::Tanh => plane.iter_mut().for_each(|v| *v = tanh(*v + b)),
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// `dy ← dy · act'(·)`, written with the output `y` alone.
 pub(crate) fn activation_backward(activation: Activation, y: &[f32], dy: &mut [f32]) {
-    pulp::Arch::new().dispatch(|| match activation {
-        Activation::Identity => {}
-        // `y ≤ 0` rather than its negation: where y is NaN the gradient passes, as in PyTorch.
-        Activation::Relu => dy.iter_mut().zip(y).for_each(|(d, y)| *d = if *y <= 0.0 { 0.0 } else { *d }),
-        Activation::Tanh => dy.iter_mut().zip(y).for_each(|(d, y)| *d *= 1.0 - y * y),
-    });
+    vectorized(
+        #[inline(always)]
+        || match activation {
+            Activation::Identity => {}
+            // `y ≤ 0` rather than its negation: where y is NaN the gradient passes, as in PyTorch.
+            Activation::Relu => dy.iter_mut().zip(y).for_each(|(d, y)| *d = if *y <= 0.0 { 0.0 } else { *d }),
+            Activation::Tanh => dy.iter_mut().zip(y).for_each(|(d, y)| *d *= 1.0 - y * y),
+        },
+    );
 }
 
 /// A pointwise function as a layer of its own (`torch.nn.ReLU`, `torch.nn.Tanh`), where it cannot be fused.
@@ -109,11 +119,14 @@ impl Layer for Pointwise {
     fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
         y.copy_from_slice(x);
         let activation = self.activation;
-        pulp::Arch::new().dispatch(|| match activation {
-            Activation::Identity => {}
-            Activation::Relu => y.iter_mut().for_each(|v| *v = relu(*v)),
-            Activation::Tanh => y.iter_mut().for_each(|v| *v = tanh(*v)),
-        });
+        vectorized(
+            #[inline(always)]
+            || match activation {
+                Activation::Identity => {}
+                Activation::Relu => y.iter_mut().for_each(|v| *v = relu(*v)),
+                Activation::Tanh => y.iter_mut().for_each(|v| *v = tanh(*v)),
+            },
+        );
     }
 
     fn backward(

@@ -1,9 +1,13 @@
 //! Two-dimensional convolution (`torch.nn.Conv2d`), one matrix product per image over its unfolded windows.
 
 use crate::nn::activation::{activation_backward, add_plane_bias_and_activate};
-use crate::nn::gemm::{Trans, matmul};
+use crate::nn::gemm::{
+    Into::{Add, Overwrite},
+    Trans, matmul,
+};
 use crate::nn::init::Init;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
+use crate::nn::simd::vectorized;
 
 /// How a square kernel slides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Conv2d {
     /// Unfolded windows of one image, `[input channels · kernel²][output positions]`; small enough to stay in cache.
     columns: Vec<f32>,
     d_columns: Vec<f32>,
+    /// The weights' gradient, transposed: `[input channels · kernel²][channels]`.
+    dw_transposed: Vec<f32>,
 }
 
 impl Conv2d {
@@ -57,7 +63,9 @@ impl Conv2d {
             Ok(room / stride + 1)
         };
         let output = Shape::image(channels, side(input.height)?, side(input.width)?);
-        let mut layer = Conv2d { input, output, window, bias, activation, columns: Vec::new(), d_columns: Vec::new() };
+        let dw_transposed = vec![0.0; channels * input.channels * kernel * kernel];
+        let (columns, d_columns) = (Vec::new(), Vec::new());
+        let mut layer = Conv2d { input, output, window, bias, activation, columns, d_columns, dw_transposed };
         if !layer.is_pointwise() {
             layer.columns = vec![0.0; layer.fan_in() * layer.positions()];
             layer.d_columns = layer.columns.clone();
@@ -112,33 +120,61 @@ impl Conv2d {
 
 /// Unfold `image` into `columns`.
 fn unfold(input: Shape, output: Shape, w: Window, image: &[f32], columns: &mut [f32]) {
-    pulp::Arch::new().dispatch(|| {
-        Conv2d::runs(input, output, w, |start, inside, n, end, from| {
-            columns[start..inside].fill(0.0);
-            let to = &mut columns[inside..inside + n];
-            if n > 0 && w.stride == 1 {
-                to.copy_from_slice(&image[from..from + n]);
-            } else if n > 0 {
-                to.iter_mut().zip(image[from..].iter().step_by(w.stride)).for_each(|(t, v)| *t = *v);
-            }
-            columns[inside + n..end].fill(0.0);
-        });
-    });
+    vectorized(
+        #[inline(always)]
+        || {
+            Conv2d::runs(input, output, w, |start, inside, n, end, from| {
+                columns[start..inside].fill(0.0);
+                let to = &mut columns[inside..inside + n];
+                if n > 0 && w.stride == 1 {
+                    copy_run(to, &image[from..from + n]);
+                } else if n > 0 {
+                    to.iter_mut().zip(image[from..].iter().step_by(w.stride)).for_each(|(t, v)| *t = *v);
+                }
+                columns[inside + n..end].fill(0.0);
+            });
+        },
+    );
+}
+
+/// `to ← from`, a few dozen values: in place of a call of `memcpy`, two or three vectors, the last one overlapping.
+#[inline(always)]
+fn copy_run(to: &mut [f32], from: &[f32]) {
+    let n = to.len();
+    if n < 8 {
+        to.iter_mut().zip(from).for_each(|(t, v)| *t = *v);
+    } else if n < 16 {
+        copy_chunks::<8>(to, from);
+    } else {
+        copy_chunks::<16>(to, from);
+    }
+}
+
+#[inline(always)]
+fn copy_chunks<const N: usize>(to: &mut [f32], from: &[f32]) {
+    let last = to.len() - N;
+    for at in (0..last).step_by(N).chain([last]) {
+        let values: [f32; N] = std::array::from_fn(|i| from[at..at + N][i]);
+        to[at..at + N].copy_from_slice(&values);
+    }
 }
 
 /// Add `columns` back to the places of `image` that they came from.
 fn fold(input: Shape, output: Shape, w: Window, columns: &[f32], image: &mut [f32]) {
     image.fill(0.0);
-    pulp::Arch::new().dispatch(|| {
-        Conv2d::runs(input, output, w, |_, inside, n, _, from| {
-            let values = &columns[inside..inside + n];
-            if n > 0 && w.stride == 1 {
-                image[from..from + n].iter_mut().zip(values).for_each(|(d, v)| *d += v);
-            } else if n > 0 {
-                image[from..].iter_mut().step_by(w.stride).zip(values).for_each(|(d, v)| *d += v);
-            }
-        });
-    });
+    vectorized(
+        #[inline(always)]
+        || {
+            Conv2d::runs(input, output, w, |_, inside, n, _, from| {
+                let values = &columns[inside..inside + n];
+                if n > 0 && w.stride == 1 {
+                    image[from..from + n].iter_mut().zip(values).for_each(|(d, v)| *d += v);
+                } else if n > 0 {
+                    image[from..].iter_mut().step_by(w.stride).zip(values).for_each(|(d, v)| *d += v);
+                }
+            });
+        },
+    );
 }
 
 impl Layer for Conv2d {
@@ -165,7 +201,7 @@ impl Layer for Conv2d {
                 unfold(self.input, self.output, self.window, image, &mut self.columns);
             }
             let columns = if pointwise { image } else { &self.columns };
-            matmul(oc, positions, fan_in, w, Trans::No, columns, Trans::No, 0.0, out);
+            matmul(oc, positions, fan_in, w, Trans::No, columns, Trans::No, out, Overwrite);
             if self.bias {
                 add_plane_bias_and_activate(out, b, positions, self.activation);
             }
@@ -194,21 +230,29 @@ impl Layer for Conv2d {
                 unfold(self.input, self.output, self.window, image, &mut self.columns);
             }
             let columns = if pointwise { image } else { &self.columns };
-            let beta = if i == 0 { 0.0 } else { 1.0 };
-            matmul(oc, fan_in, positions, d, Trans::No, columns, Trans::Yes, beta, dw);
-            db.iter_mut().zip(d.chunks_exact(positions)).for_each(|(b, plane)| *b += sum(plane));
+            let into = if i == 0 { Overwrite } else { Add };
+            // Transposed, so that the product reads the long unfolding where it lies and packs only the gradient.
+            matmul(fan_in, oc, positions, columns, Trans::No, d, Trans::Yes, &mut self.dw_transposed, into);
+            vectorized(
+                #[inline(always)]
+                || db.iter_mut().zip(d.chunks_exact(positions)).for_each(|(b, plane)| *b += sum(plane)),
+            );
             let Some(dx) = dx.as_deref_mut() else { continue };
             let d_image = &mut dx[i * n..(i + 1) * n];
             let d_columns = if pointwise { &mut *d_image } else { &mut self.d_columns };
-            matmul(fan_in, positions, oc, w, Trans::Yes, d, Trans::No, 0.0, d_columns);
+            matmul(fan_in, positions, oc, w, Trans::Yes, d, Trans::No, d_columns, Overwrite);
             if !pointwise {
                 fold(self.input, self.output, self.window, &self.d_columns, d_image);
             }
+        }
+        for (c, dw) in dw.chunks_exact_mut(fan_in).enumerate() {
+            dw.iter_mut().zip(self.dw_transposed.chunks_exact(oc)).for_each(|(dw, row)| *dw = row[c]);
         }
     }
 }
 
 /// The sum of `values` in sixteen partial sums, which vectorise and lose less than one running sum.
+#[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 16];
     let chunks = values.chunks_exact(16);

@@ -1,7 +1,7 @@
 //! Fully connected layer with a fused pointwise activation (`torch.nn.Linear`).
 
 use crate::nn::activation::{activation_backward, add_bias_and_activate};
-use crate::nn::gemm::{Trans, matmul};
+use crate::nn::gemm::{Into::Overwrite, Trans, matmul};
 use crate::nn::init::Init;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
 
@@ -34,7 +34,7 @@ impl Layer for Dense {
 
     fn forward(&mut self, p: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], batch: usize, _: &mut Mode<'_>) {
         let (w, b) = p.split_at(self.units * self.inputs);
-        matmul(batch, self.units, self.inputs, x, Trans::No, w, Trans::Yes, 0.0, y);
+        matmul(batch, self.units, self.inputs, x, Trans::No, w, Trans::Yes, y, Overwrite);
         add_bias_and_activate(y, b, self.activation);
     }
 
@@ -51,13 +51,13 @@ impl Layer for Dense {
         activation_backward(self.activation, y, dy);
         let w_len = self.units * self.inputs;
         let (dw, db) = grads.split_at_mut(w_len);
-        matmul(self.units, self.inputs, batch, dy, Trans::Yes, x, Trans::No, 0.0, dw);
+        matmul(self.units, self.inputs, batch, dy, Trans::Yes, x, Trans::No, dw, Overwrite);
         db.fill(0.0);
         for row in dy.chunks_exact(self.units) {
             db.iter_mut().zip(row).for_each(|(d, g)| *d += g);
         }
         if let Some(dx) = dx {
-            matmul(batch, self.inputs, self.units, dy, Trans::No, &p[..w_len], Trans::No, 0.0, dx);
+            matmul(batch, self.inputs, self.units, dy, Trans::No, &p[..w_len], Trans::No, dx, Overwrite);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Dropout (`torch.nn.Dropout`).
 
 use crate::nn::layer::{Layer, Mode, Shape};
+use crate::nn::simd::vectorized;
 use rand::Rng as _;
 
 /// Zeroes each value with probability `p` while training and multiplies the others by 1/(1−p); identity otherwise.
@@ -40,13 +41,16 @@ impl Layer for Dropout {
         for ((x, y), factors) in x.chunks(1024).zip(y.chunks_mut(1024)).zip(self.factors.chunks_mut(1024)) {
             let bytes = &mut bytes[..2 * x.len()];
             rng.fill_bytes(bytes);
-            pulp::Arch::new().dispatch(|| {
-                for (((x, y), f), b) in x.iter().zip(y).zip(factors).zip(bytes.chunks_exact(2)) {
-                    let keep = u32::from(u16::from_le_bytes([b[0], b[1]])) >= threshold;
-                    *f = if keep { scale } else { 0.0 };
-                    *y = *x * *f;
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (((x, y), f), b) in x.iter().zip(y).zip(factors).zip(bytes.chunks_exact(2)) {
+                        let keep = u32::from(u16::from_le_bytes([b[0], b[1]])) >= threshold;
+                        *f = if keep { scale } else { 0.0 };
+                        *y = *x * *f;
+                    }
+                },
+            );
         }
     }
 
@@ -61,6 +65,9 @@ impl Layer for Dropout {
         _: usize,
     ) {
         let Some(dx) = dx else { return };
-        dx.iter_mut().zip(dy).zip(&self.factors).for_each(|((dx, dy), f)| *dx = *dy * f);
+        vectorized(
+            #[inline(always)]
+            || dx.iter_mut().zip(dy).zip(&self.factors).for_each(|((dx, dy), f)| *dx = *dy * f),
+        );
     }
 }

@@ -1,9 +1,13 @@
 //! Losses, averaged over the batch as PyTorch does by default.
 
 use crate::nn::activation::exp;
+use crate::nn::simd::vectorized;
 
 /// Softmax cross-entropy (`torch.nn.functional.cross_entropy`) of `logits: [batch][classes]` against class indices.
 /// Writes `∂L/∂logits` and returns the mean loss.
+///
+/// # Panics
+/// If a target is not below `classes`, or `classes` is 0 or above 1024.
 ///
 /// ```
 /// let mut d = [0.0; 2];
@@ -13,19 +17,44 @@ use crate::nn::activation::exp;
 /// ```
 pub fn cross_entropy(logits: &[f32], targets: &[u8], classes: usize, mut dlogits: Option<&mut [f32]>) -> f64 {
     let scale = 1.0 / targets.len() as f32;
+    let rows = EXPONENTIALS / classes;
+    let mut buffer = [0.0; EXPONENTIALS];
     let mut total = 0.0;
-    for (i, (row, &target)) in logits.chunks_exact(classes).zip(targets).enumerate() {
-        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = row.iter().map(|v| exp(v - max)).sum();
-        total += f64::from(max + sum.ln() - row[usize::from(target)]);
-        if let Some(d) = dlogits.as_deref_mut() {
-            let d = &mut d[i * classes..(i + 1) * classes];
-            let factor = scale / sum;
-            d.iter_mut().zip(row).for_each(|(d, v)| *d = exp(v - max) * factor);
-            d[usize::from(target)] -= scale;
-        }
+    for (part, (logits, targets)) in logits.chunks(rows * classes).zip(targets.chunks(rows)).enumerate() {
+        let mut d = dlogits.as_deref_mut().map(|d| &mut d[part * rows * classes..][..logits.len()]);
+        let e = match &mut d {
+            Some(d) => &mut **d,
+            None => &mut buffer[..logits.len()],
+        };
+        total += vectorized(
+            #[inline(always)]
+            || softmax_losses(logits, targets, classes, e, scale),
+        );
     }
     total / targets.len() as f64
+}
+
+/// Values whose exponentials are taken in one go, in whole rows.
+const EXPONENTIALS: usize = 1024;
+
+/// The sum of the rows' losses; `e`, as long as `logits`, becomes their gradients times `scale`.
+#[inline(always)]
+fn softmax_losses(logits: &[f32], targets: &[u8], classes: usize, e: &mut [f32], scale: f32) -> f64 {
+    let mut total = 0.0;
+    for (e, (row, &target)) in e.chunks_exact_mut(classes).zip(logits.chunks_exact(classes).zip(targets)) {
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        e.iter_mut().zip(row).for_each(|(e, v)| *e = v - max);
+        total -= f64::from(e[usize::from(target)]);
+    }
+    e.iter_mut().for_each(|e| *e = exp(*e));
+    for (e, &target) in e.chunks_exact_mut(classes).zip(targets) {
+        let sum: f32 = e.iter().sum();
+        total += f64::from(sum.ln());
+        let factor = scale / sum;
+        e.iter_mut().for_each(|e| *e *= factor);
+        e[usize::from(target)] -= scale;
+    }
+    total
 }
 
 /// Mean squared error over all values (`torch.nn.functional.mse_loss`). Writes `∂L/∂y` and returns the loss.

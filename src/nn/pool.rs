@@ -2,6 +2,7 @@
 
 use crate::nn::conv::sum;
 use crate::nn::layer::{Layer, Mode, Shape};
+use crate::nn::simd::vectorized;
 
 /// Maximum over disjoint windows (`torch.nn.MaxPool2d(size)`): rows and columns that fill no window are left out, the
 /// first of equal maxima gets the gradient, and NaN wins.
@@ -9,7 +10,7 @@ pub struct MaxPool {
     input: Shape,
     output: Shape,
     size: usize,
-    /// For each output, the position of its maximum in the input plane.
+    /// For each output, the place of its maximum in its window, counted row by row.
     chosen: Vec<u32>,
 }
 
@@ -33,26 +34,22 @@ impl Layer for MaxPool {
     }
 
     fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        let (w, size) = (self.input.width, self.size);
-        let rows = y.chunks_exact_mut(self.output.width).zip(self.chosen.chunks_exact_mut(self.output.width));
-        let plane_len = self.input.height * w;
-        for (r, (out, chosen)) in rows.enumerate() {
-            let (plane, i) = (r / self.output.height, r % self.output.height);
-            let plane = &x[plane * plane_len..][..plane_len];
-            let top = i * size * w;
-            for (j, (o, c)) in out.iter_mut().zip(chosen).enumerate() {
-                let corner = top + j * size;
-                let (mut best, mut at) = (plane[corner], corner);
-                for ky in 0..size {
-                    for (kx, &v) in plane[corner + ky * w..][..size].iter().enumerate() {
-                        if v > best || v.is_nan() {
-                            (best, at) = (v, corner + ky * w + kx);
-                        }
+        let (input, output, size) = (self.input, self.output, self.size);
+        let rows = y.chunks_exact_mut(output.width).zip(self.chosen.chunks_exact_mut(output.width));
+        vectorized(
+            #[inline(always)]
+            || {
+                for (r, (y, chosen)) in rows.enumerate() {
+                    let first = (r / output.height * input.height + r % output.height * size) * input.width;
+                    let windows = &x[first..first + size * input.width];
+                    match size {
+                        2 => maximum::<2>(2, windows, input.width, y, chosen),
+                        3 => maximum::<3>(3, windows, input.width, y, chosen),
+                        _ => maximum::<0>(size, windows, input.width, y, chosen),
                     }
                 }
-                (*o, *c) = (best, at as u32);
-            }
-        }
+            },
+        );
     }
 
     fn backward(
@@ -66,11 +63,52 @@ impl Layer for MaxPool {
         _: usize,
     ) {
         let Some(dx) = dx else { return };
-        dx.fill(0.0);
-        let (out_len, in_len) = (self.output.height * self.output.width, self.input.height * self.input.width);
-        let planes = dx.chunks_exact_mut(in_len).zip(dy.chunks_exact(out_len)).zip(self.chosen.chunks_exact(out_len));
-        for ((dx, dy), chosen) in planes {
-            chosen.iter().zip(dy).for_each(|(&at, d)| dx[at as usize] += d);
+        let (input, output, size) = (self.input, self.output, self.size);
+        if input.height % size != 0 || input.width % size != 0 {
+            dx.fill(0.0);
+        }
+        let rows = dy.chunks_exact(output.width).zip(self.chosen.chunks_exact(output.width));
+        vectorized(
+            #[inline(always)]
+            || {
+                for (r, (dy, chosen)) in rows.enumerate() {
+                    let first = (r / output.height * input.height + r % output.height * size) * input.width;
+                    let windows = &mut dx[first..first + size * input.width];
+                    match size {
+                        2 => spread::<2>(2, windows, input.width, dy, chosen),
+                        3 => spread::<3>(3, windows, input.width, dy, chosen),
+                        _ => spread::<0>(size, windows, input.width, dy, chosen),
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// One row of outputs from `size` rows of the input. `SIZE` is `size` where it is known at compile time, else 0.
+#[inline(always)]
+fn maximum<const SIZE: usize>(size: usize, windows: &[f32], width: usize, y: &mut [f32], chosen: &mut [u32]) {
+    let size = if SIZE > 0 { SIZE } else { size };
+    for (place, (row, kx)) in windows.chunks_exact(width).flat_map(|row| (0..size).map(move |kx| (row, kx))).enumerate()
+    {
+        for ((y, chosen), window) in y.iter_mut().zip(&mut *chosen).zip(row.chunks_exact(size)) {
+            let v = window[kx];
+            let better = place == 0 || v > *y || v.is_nan();
+            *y = if better { v } else { *y };
+            *chosen = if better { place as u32 } else { *chosen };
+        }
+    }
+}
+
+/// The gradients of `size` rows of the input from one row of outputs; see [`maximum`].
+#[inline(always)]
+fn spread<const SIZE: usize>(size: usize, windows: &mut [f32], width: usize, dy: &[f32], chosen: &[u32]) {
+    let size = if SIZE > 0 { SIZE } else { size };
+    for (ky, row) in windows.chunks_exact_mut(width).enumerate() {
+        for ((dy, chosen), window) in dy.iter().zip(chosen).zip(row.chunks_exact_mut(size)) {
+            for kx in 0..size {
+                window[kx] = if *chosen == (ky * size + kx) as u32 { *dy } else { 0.0 };
+            }
         }
     }
 }
@@ -94,7 +132,10 @@ impl Layer for GlobalAvgPool {
 
     fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
         let n = self.input.height * self.input.width;
-        y.iter_mut().zip(x.chunks_exact(n)).for_each(|(y, plane)| *y = sum(plane) / n as f32);
+        vectorized(
+            #[inline(always)]
+            || y.iter_mut().zip(x.chunks_exact(n)).for_each(|(y, plane)| *y = sum(plane) / n as f32),
+        );
     }
 
     fn backward(

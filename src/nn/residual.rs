@@ -4,6 +4,7 @@ use crate::nn::activation::{activation_backward, relu};
 use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv::{Conv2d, Window};
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
+use crate::nn::simd::vectorized;
 use std::ops::Range;
 
 /// `relu(bn2(conv2(relu(bn1(conv1(x))))) + skip(x))` (`torchvision.models.resnet.BasicBlock`).
@@ -146,7 +147,10 @@ impl Layer for Residual {
     fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], batch: usize, mode: &mut Mode<'_>) {
         let hidden = &mut self.hidden[..y.len()];
         self.first.forward(p, b, x, hidden, batch, mode);
-        hidden.iter_mut().for_each(|v| *v = relu(*v));
+        vectorized(
+            #[inline(always)]
+            || hidden.iter_mut().for_each(|v| *v = relu(*v)),
+        );
         self.second.forward(p, b, hidden, y, batch, mode);
         let skip: &[f32] = match &mut self.skip {
             Some(stage) => {
@@ -156,7 +160,10 @@ impl Layer for Residual {
             }
             None => x,
         };
-        y.iter_mut().zip(skip).for_each(|(y, s)| *y = relu(*y + s));
+        vectorized(
+            #[inline(always)]
+            || y.iter_mut().zip(skip).for_each(|(y, s)| *y = relu(*y + s)),
+        );
     }
 
     fn backward(
@@ -180,11 +187,18 @@ impl Layer for Residual {
             (Some(stage), Some(dx)) => {
                 let d_input = &mut self.d_input[..dx.len()];
                 stage.backward(p, x, dy, Some(d_input), grads, batch);
-                dx.iter_mut().zip(d_input).for_each(|(d, s)| *d += *s);
+                add(dx, d_input);
             }
             (Some(stage), None) => stage.backward(p, x, dy, None, grads, batch),
-            (None, Some(dx)) => dx.iter_mut().zip(dy).for_each(|(d, s)| *d += *s),
+            (None, Some(dx)) => add(dx, dy),
             (None, None) => {}
         }
     }
+}
+
+fn add(to: &mut [f32], values: &[f32]) {
+    vectorized(
+        #[inline(always)]
+        || to.iter_mut().zip(values).for_each(|(t, v)| *t += v),
+    );
 }

@@ -1,0 +1,184 @@
+//! Optimizers, equal to PyTorch's to rounding.
+
+mod rules;
+mod spec;
+
+pub use spec::OptimizerSpec;
+
+use rules::{AdamStep, Rmsprop, apply, share_and_rest};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The state of an optimizer: moment estimates in slices as long as the parameters, and the step count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OptimizerState {
+    /// Steps taken since [`Optimizer::reset`].
+    pub steps: u64,
+    /// The slots (momentum buffer, first and second moment, …), each as long as the parameters.
+    pub slots: Vec<Vec<f32>>,
+}
+
+/// An optimizer over one contiguous slice of parameters.
+///
+/// ```
+/// use lrpilot::nn::{Optimizer, OptimizerSpec};
+/// let mut sgd = Optimizer::new(OptimizerSpec::default(), 1);
+/// let mut w = [1.0];
+/// sgd.step(&mut w, &[0.5], 0.1);
+/// assert!((w[0] - 0.95).abs() < 1e-7);
+/// ```
+pub struct Optimizer {
+    spec: OptimizerSpec,
+    /// The settings in use, which [`Optimizer::set_knobs`] may change.
+    now: OptimizerSpec,
+    state: OptimizerState,
+}
+
+impl Optimizer {
+    /// An optimizer for `n` parameters.
+    pub fn new(spec: OptimizerSpec, n: usize) -> Self {
+        let slots = vec![vec![0.0; n]; spec.slots()];
+        let mut optimizer = Optimizer { now: spec.clone(), spec, state: OptimizerState { steps: 0, slots } };
+        optimizer.reset();
+        optimizer
+    }
+
+    /// Forget all state, as a new optimizer would be.
+    pub fn reset(&mut self) {
+        let start = match self.spec {
+            OptimizerSpec::Adagrad { initial_accumulator_value, .. } => initial_accumulator_value,
+            _ => 0.0,
+        };
+        self.now.clone_from(&self.spec);
+        self.state.steps = 0;
+        self.state.slots.iter_mut().for_each(|s| s.fill(start));
+    }
+
+    /// The state, to be saved.
+    pub fn state(&self) -> &OptimizerState {
+        &self.state
+    }
+
+    /// Put back a saved state of an optimizer with the same settings and size.
+    ///
+    /// # Panics
+    /// If the number or length of the slots differs.
+    pub fn set_state(&mut self, state: &OptimizerState) {
+        assert_eq!(self.state.slots.len(), state.slots.len());
+        self.state.steps = state.steps;
+        self.state.slots.iter_mut().zip(&state.slots).for_each(|(a, b)| a.copy_from_slice(b));
+    }
+
+    /// Use another momentum (β₁ for Adam) or weight decay from here on; `None` goes back to the optimizer's own.
+    /// Ignored by optimizers that do not accept it.
+    pub fn set_knobs(&mut self, new_momentum: Option<f64>, new_decay: Option<f64>) {
+        self.now.clone_from(&self.spec);
+        let accepts_momentum = self.spec.accepts_momentum();
+        let set = |old: &mut f32, new: Option<f64>| *old = new.map_or(*old, |v| v as f32);
+        match &mut self.now {
+            OptimizerSpec::Sgd { momentum, weight_decay, .. }
+            | OptimizerSpec::Rmsprop { momentum, weight_decay, .. } => {
+                if accepts_momentum {
+                    set(momentum, new_momentum);
+                }
+                set(weight_decay, new_decay);
+            }
+            OptimizerSpec::Adam { betas, weight_decay, .. } | OptimizerSpec::Adamw { betas, weight_decay, .. } => {
+                betas.0 = new_momentum.unwrap_or(betas.0);
+                *weight_decay = new_decay.unwrap_or(*weight_decay);
+            }
+            OptimizerSpec::Adadelta { weight_decay, .. } | OptimizerSpec::Adagrad { weight_decay, .. } => {
+                set(weight_decay, new_decay);
+            }
+        }
+    }
+
+    /// One step with learning rate `lr`.
+    pub fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f64) {
+        let all = 0..params.len();
+        self.step_with_norms(params, grads, lr, std::slice::from_ref(&all), &mut [0.0]);
+    }
+
+    /// One step with learning rate `lr` that also adds Σ(Δw)² of each layer to `update_sq`. `layers` must cover the
+    /// parameters.
+    pub fn step_with_norms(
+        &mut self,
+        params: &mut [f32],
+        grads: &[f32],
+        lr: f64,
+        layers: &[Range<usize>],
+        update_sq: &mut [f64],
+    ) {
+        self.state.steps += 1;
+        for (range, sum) in layers.iter().zip(update_sq) {
+            *sum += self.step_range(&mut params[range.clone()], &grads[range.clone()], lr, range.clone());
+        }
+    }
+
+    /// Update one range of the parameters; returns Σ(Δw)².
+    fn step_range(&mut self, w: &mut [f32], g: &[f32], lr: f64, range: Range<usize>) -> f64 {
+        let steps = self.state.steps;
+        let mut slots = self.state.slots.iter_mut().map(|slot| &mut slot[range.clone()]);
+        let slots = std::array::from_fn::<&mut [f32], 3, _>(|_| slots.next().unwrap_or_default());
+        let lr32 = lr as f32;
+        match self.now {
+            OptimizerSpec::Sgd { momentum, nesterov, weight_decay } => {
+                let [velocity, ..] = slots;
+                if velocity.is_empty() {
+                    return apply(w, g, [], |w, g, _| lr32 * (g + weight_decay * w));
+                }
+                // The first step takes the gradient as it is.
+                let kept = if steps == 1 { 0.0 } else { momentum };
+                if nesterov {
+                    apply(w, g, [velocity], |w, g, [m]| {
+                        let g = g + weight_decay * w;
+                        *m = kept * *m + g;
+                        lr32 * (g + momentum * *m)
+                    })
+                } else {
+                    apply(w, g, [velocity], |w, g, [m]| {
+                        *m = kept * *m + (g + weight_decay * w);
+                        lr32 * *m
+                    })
+                }
+            }
+            OptimizerSpec::Adam { betas, eps, weight_decay } => {
+                let adam = AdamStep::new(lr, betas, eps, steps);
+                let decay = weight_decay as f32;
+                let [m, v, _] = slots;
+                apply(w, g, [m, v], |w, g, moments| adam.update(g + decay * w, moments))
+            }
+            OptimizerSpec::Adamw { betas, eps, weight_decay } => {
+                let adam = AdamStep::new(lr, betas, eps, steps);
+                let decay = (lr * weight_decay) as f32;
+                let [m, v, _] = slots;
+                apply(w, g, [m, v], |w, g, moments| decay * w + adam.update(g, moments))
+            }
+            OptimizerSpec::Adadelta { rho, eps, weight_decay } => {
+                let (rho, rest) = share_and_rest(rho);
+                let [square, delta, _] = slots;
+                apply(w, g, [square, delta], |w, g, [square, delta]| {
+                    let g = g + weight_decay * w;
+                    *square = rho * *square + rest * g * g;
+                    let step = (*delta + eps).sqrt() / (*square + eps).sqrt() * g;
+                    *delta = rho * *delta + rest * step * step;
+                    lr32 * step
+                })
+            }
+            OptimizerSpec::Adagrad { lr_decay, eps, weight_decay, .. } => {
+                let lr = (lr / (1.0 + (steps - 1) as f64 * lr_decay)) as f32;
+                let [sum, ..] = slots;
+                apply(w, g, [sum], |w, g, [sum]| {
+                    let g = g + weight_decay * w;
+                    *sum += g * g;
+                    lr * g / (sum.sqrt() + eps)
+                })
+            }
+            OptimizerSpec::Rmsprop { alpha, eps, momentum, centered, weight_decay } => {
+                let has_momentum = self.spec.accepts_momentum();
+                let rule = Rmsprop { alpha: share_and_rest(alpha), eps, momentum, weight_decay, lr: lr32 };
+                rule.apply(w, g, slots, has_momentum, centered)
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The update rules, value by value, in loops that vectorise.
+
+use crate::nn::simd::vectorized;
+
+/// Values whose squared steps are added up in f32 lanes before they go to f64.
+const BLOCK: usize = 512;
+/// Partial sums of squared steps; also the values that are updated side by side.
+const LANES: usize = 16;
+
+/// w ← w − step(w, g, state) for every value, `state` being the value's place in each slot; returns Σ step².
+#[inline(always)]
+pub(super) fn apply<const N: usize>(
+    w: &mut [f32],
+    g: &[f32],
+    slots: [&mut [f32]; N],
+    step: impl Fn(f32, f32, &mut [f32; N]) -> f32,
+) -> f64 {
+    vectorized(
+        #[inline(always)]
+        || {
+            let (w, w_rest) = w.as_chunks_mut::<LANES>();
+            let (g, g_rest) = g.as_chunks::<LANES>();
+            let mut slots = slots.map(|s| s.as_chunks_mut::<LANES>());
+            let mut total = 0.0;
+            for block in (0..w.len()).step_by(BLOCK / LANES) {
+                let mut sums = [0.0; LANES];
+                for i in block..w.len().min(block + BLOCK / LANES) {
+                    let state = slots.each_mut().map(|(chunks, _)| &mut chunks[i]);
+                    update(&mut w[i], &g[i], state, &mut sums, &step);
+                }
+                total += sums.iter().map(|&s| f64::from(s)).sum::<f64>();
+            }
+            for (l, (w, g)) in w_rest.iter_mut().zip(g_rest).enumerate() {
+                let mut state = slots.each_ref().map(|(_, rest)| rest[l]);
+                let delta = step(*w, *g, &mut state);
+                *w -= delta;
+                slots.iter_mut().zip(state).for_each(|((_, rest), s)| rest[l] = s);
+                total += f64::from(delta * delta);
+            }
+            total
+        },
+    )
+}
+
+/// One chunk of [`apply`], on copies, which the compiler keeps in vector registers.
+#[inline(always)]
+fn update<const N: usize>(
+    w: &mut [f32; LANES],
+    g: &[f32; LANES],
+    mut slots: [&mut [f32; LANES]; N],
+    sums: &mut [f32; LANES],
+    step: &impl Fn(f32, f32, &mut [f32; N]) -> f32,
+) {
+    let mut new = slots.each_ref().map(|s| **s);
+    let mut deltas = [0.0; LANES];
+    for l in 0..LANES {
+        let mut state = new.each_ref().map(|s| s[l]);
+        deltas[l] = step(w[l], g[l], &mut state);
+        for n in 0..N {
+            new[n][l] = state[n];
+        }
+    }
+    for l in 0..LANES {
+        w[l] -= deltas[l];
+        sums[l] += deltas[l] * deltas[l];
+    }
+    slots.iter_mut().zip(new).for_each(|(slot, new)| **slot = new);
+}
+
+/// β and 1 − β in f32. The difference is taken in f64 as PyTorch does: 1 − 0.999 in f32 would be off by 1.3e-5.
+pub(super) fn share_and_rest(beta: f64) -> (f32, f32) {
+    (beta as f32, (1.0 - beta) as f32)
+}
+
+/// The constants of one Adam step.
+pub(super) struct AdamStep {
+    /// 1 − β₁.
+    rest1: f32,
+    beta2: f32,
+    /// 1 − β₂.
+    rest2: f32,
+    step_size: f32,
+    root_correction2: f32,
+    eps: f32,
+}
+
+impl AdamStep {
+    pub(super) fn new(lr: f64, betas: (f64, f64), eps: f64, steps: u64) -> Self {
+        let correction = |beta: f64| 1.0 - beta.powf(steps as f64);
+        let (beta2, rest2) = share_and_rest(betas.1);
+        AdamStep {
+            rest1: share_and_rest(betas.0).1,
+            beta2,
+            rest2,
+            step_size: (lr / correction(betas.0)) as f32,
+            root_correction2: correction(betas.1).sqrt() as f32,
+            eps: eps as f32,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn update(&self, g: f32, [m, v]: &mut [f32; 2]) -> f32 {
+        *m += self.rest1 * (g - *m);
+        *v = self.beta2 * *v + self.rest2 * g * g;
+        self.step_size * *m / (v.sqrt() / self.root_correction2 + self.eps)
+    }
+}
+
+/// The constants of one RMSprop step.
+pub(super) struct Rmsprop {
+    /// α and 1 − α.
+    pub alpha: (f32, f32),
+    pub eps: f32,
+    pub momentum: f32,
+    pub weight_decay: f32,
+    pub lr: f32,
+}
+
+impl Rmsprop {
+    /// Slots: the average of squares, then the momentum buffer and the average of gradients where they are used.
+    pub(super) fn apply(
+        &self,
+        w: &mut [f32],
+        g: &[f32],
+        slots: [&mut [f32]; 3],
+        momentum: bool,
+        centered: bool,
+    ) -> f64 {
+        let [square, second, third] = slots;
+        match (momentum, centered) {
+            (false, false) => apply(w, g, [square], |w, g, [s]| self.lr * self.direction(w, g, s, None)),
+            (false, true) => {
+                apply(w, g, [square, second], |w, g, [s, mean]| self.lr * self.direction(w, g, s, Some(mean)))
+            }
+            (true, false) => apply(w, g, [square, second], |w, g, [s, buffer]| {
+                *buffer = self.momentum * *buffer + self.direction(w, g, s, None);
+                self.lr * *buffer
+            }),
+            (true, true) => apply(w, g, [square, second, third], |w, g, [s, buffer, mean]| {
+                *buffer = self.momentum * *buffer + self.direction(w, g, s, Some(mean));
+                self.lr * *buffer
+            }),
+        }
+    }
+
+    /// The normalised gradient.
+    #[inline(always)]
+    fn direction(&self, w: f32, g: f32, square: &mut f32, mean: Option<&mut f32>) -> f32 {
+        let (alpha, rest) = self.alpha;
+        let g = g + self.weight_decay * w;
+        *square = alpha * *square + rest * g * g;
+        let mut variance = *square;
+        if let Some(mean) = mean {
+            *mean += rest * (g - *mean);
+            variance -= *mean * *mean;
+        }
+        g / (variance.sqrt() + self.eps)
+    }
+}

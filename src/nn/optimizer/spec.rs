@@ -1,0 +1,210 @@
+//! Which optimizer, and with what settings.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Which optimizer, with PyTorch's names and defaults. In TOML: `{ type = "sgd", momentum = 0.9 }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OptimizerSpec {
+    /// `torch.optim.SGD`.
+    Sgd {
+        /// Momentum factor μ in [0, 1).
+        #[serde(default)]
+        momentum: f32,
+        /// Nesterov momentum; needs `momentum > 0`.
+        #[serde(default)]
+        nesterov: bool,
+        /// L2 penalty, ≥ 0.
+        #[serde(default)]
+        weight_decay: f32,
+    },
+    /// `torch.optim.Adam`.
+    Adam {
+        /// Decay rates (β₁, β₂) of the moments, each in [0, 1).
+        #[serde(default = "adam_betas")]
+        betas: (f64, f64),
+        /// ε > 0 in the denominator.
+        #[serde(default = "adam_eps")]
+        eps: f64,
+        /// L2 penalty, ≥ 0.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// `torch.optim.AdamW` (decoupled weight decay).
+    Adamw {
+        /// Decay rates (β₁, β₂) of the moments, each in [0, 1).
+        #[serde(default = "adam_betas")]
+        betas: (f64, f64),
+        /// ε > 0 in the denominator.
+        #[serde(default = "adam_eps")]
+        eps: f64,
+        /// Decoupled weight decay, ≥ 0.
+        #[serde(default = "adamw_decay")]
+        weight_decay: f64,
+    },
+    /// `torch.optim.Adadelta`.
+    Adadelta {
+        /// Decay rate ρ of the averages, in [0, 1).
+        #[serde(default = "adadelta_rho")]
+        rho: f64,
+        /// ε > 0 under the square roots.
+        #[serde(default = "adadelta_eps")]
+        eps: f32,
+        /// L2 penalty, ≥ 0.
+        #[serde(default)]
+        weight_decay: f32,
+    },
+    /// `torch.optim.Adagrad`.
+    Adagrad {
+        /// The LR of step t is divided by 1 + (t − 1)·`lr_decay`; ≥ 0.
+        #[serde(default)]
+        lr_decay: f64,
+        /// ε > 0 in the denominator.
+        #[serde(default = "adagrad_eps")]
+        eps: f32,
+        /// L2 penalty, ≥ 0.
+        #[serde(default)]
+        weight_decay: f32,
+        /// Where the sums of squares start, ≥ 0.
+        #[serde(default)]
+        initial_accumulator_value: f32,
+    },
+    /// `torch.optim.RMSprop`.
+    Rmsprop {
+        /// Decay rate α of the average of squares, in [0, 1).
+        #[serde(default = "rmsprop_alpha")]
+        alpha: f64,
+        /// ε > 0 in the denominator.
+        #[serde(default = "rmsprop_eps")]
+        eps: f32,
+        /// Momentum factor in [0, 1).
+        #[serde(default)]
+        momentum: f32,
+        /// Normalise by the variance rather than the second moment.
+        #[serde(default)]
+        centered: bool,
+        /// L2 penalty, ≥ 0.
+        #[serde(default)]
+        weight_decay: f32,
+    },
+}
+
+fn adam_betas() -> (f64, f64) {
+    (0.9, 0.999)
+}
+fn adam_eps() -> f64 {
+    1e-8
+}
+fn adamw_decay() -> f64 {
+    1e-2
+}
+fn adadelta_rho() -> f64 {
+    0.9
+}
+fn adadelta_eps() -> f32 {
+    1e-6
+}
+fn adagrad_eps() -> f32 {
+    1e-10
+}
+fn rmsprop_alpha() -> f64 {
+    0.99
+}
+fn rmsprop_eps() -> f32 {
+    1e-8
+}
+
+impl Default for OptimizerSpec {
+    fn default() -> Self {
+        OptimizerSpec::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }
+    }
+}
+
+impl OptimizerSpec {
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        let share = |key: &str, v: f64| in_range(key, v, "in [0, 1)", (0.0..1.0).contains(&v));
+        let decay = |v: f64| in_range("weight_decay", v, "a finite number ≥ 0", v.is_finite() && v >= 0.0);
+        let positive = |key: &str, v: f64| in_range(key, v, "a finite number > 0", v.is_finite() && v > 0.0);
+        match *self {
+            OptimizerSpec::Sgd { momentum, nesterov, weight_decay } => {
+                if nesterov && momentum == 0.0 {
+                    let remedy = "give momentum, e.g. 0.9, or leave nesterov out";
+                    return Err(Error::config("task.optimizer.nesterov", "needs momentum > 0", remedy));
+                }
+                share("momentum", momentum.into())?;
+                decay(weight_decay.into())
+            }
+            OptimizerSpec::Adam { betas, eps, weight_decay } | OptimizerSpec::Adamw { betas, eps, weight_decay } => {
+                share("betas", betas.0)?;
+                share("betas", betas.1)?;
+                positive("eps", eps)?;
+                decay(weight_decay)
+            }
+            OptimizerSpec::Adadelta { rho, eps, weight_decay } => {
+                share("rho", rho)?;
+                positive("eps", eps.into())?;
+                decay(weight_decay.into())
+            }
+            OptimizerSpec::Adagrad { lr_decay, eps, weight_decay, initial_accumulator_value } => {
+                let start = f64::from(initial_accumulator_value);
+                in_range("lr_decay", lr_decay, "a finite number ≥ 0", lr_decay.is_finite() && lr_decay >= 0.0)?;
+                in_range("initial_accumulator_value", start, "a finite number ≥ 0", start.is_finite() && start >= 0.0)?;
+                positive("eps", eps.into())?;
+                decay(weight_decay.into())
+            }
+            OptimizerSpec::Rmsprop { alpha, eps, momentum, weight_decay, .. } => {
+                share("alpha", alpha)?;
+                share("momentum", momentum.into())?;
+                positive("eps", eps.into())?;
+                decay(weight_decay.into())
+            }
+        }
+    }
+
+    /// The LR that PyTorch uses where none is given.
+    pub fn default_lr(&self) -> f64 {
+        match self {
+            OptimizerSpec::Adadelta { .. } => 1.0,
+            OptimizerSpec::Adagrad { .. } | OptimizerSpec::Rmsprop { .. } => 1e-2,
+            _ => 1e-3,
+        }
+    }
+
+    /// Whether momentum (SGD, RMSprop) or β₁ (Adam, AdamW) can be changed between steps.
+    pub fn accepts_momentum(&self) -> bool {
+        match self {
+            OptimizerSpec::Sgd { momentum, .. } | OptimizerSpec::Rmsprop { momentum, .. } => *momentum > 0.0,
+            OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether weight decay can be changed between steps: all of them.
+    pub fn accepts_weight_decay(&self) -> bool {
+        true
+    }
+
+    /// Values of state that each parameter needs.
+    pub(super) fn slots(&self) -> usize {
+        match self {
+            OptimizerSpec::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
+            OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } | OptimizerSpec::Adadelta { .. } => 2,
+            OptimizerSpec::Adagrad { .. } => 1,
+            OptimizerSpec::Rmsprop { momentum, centered, .. } => {
+                1 + usize::from(*momentum > 0.0) + usize::from(*centered)
+            }
+        }
+    }
+}
+
+fn in_range(key: &str, value: f64, wanted: &str, ok: bool) -> Result<()> {
+    if ok {
+        return Ok(());
+    }
+    Err(Error::config(format!("task.optimizer.{key}"), format!("{value} is not {wanted}"), "see PyTorch's ranges"))
+}

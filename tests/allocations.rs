@@ -1,0 +1,45 @@
+//! A training step allocates nothing after the first, so that thousands of runs share no allocator lock and each one's
+//! memory is known.
+
+use lrpilot::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape, loss::cross_entropy, models};
+use lrpilot::rng::{Purpose, stream};
+
+/// Allocations of this thread in each of three training steps.
+fn allocations(input: Shape, layers: &[LayerSpec], optimizer: &str) -> [u64; 3] {
+    let batch = 4;
+    let mut net = Network::new(input, layers, batch).unwrap();
+    net.init(&mut stream(0, Purpose::Weights, 0));
+    let spec: OptimizerSpec = toml::from_str(&format!("type = \"{optimizer}\"")).unwrap();
+    let mut optimizer = Optimizer::new(spec, net.params.len());
+    let (x, targets) = (vec![0.5; batch * input.len()], vec![1; batch]);
+    [0, 1, 2].map(|step| {
+        let mut rng = stream(0, Purpose::Dropout, step);
+        let info = allocation_counter::measure(|| {
+            net.forward(&x, batch, &mut Mode::Train(&mut rng));
+            net.backward(&x, batch, |y, dy| cross_entropy(y, &targets, 10, Some(dy)));
+            optimizer.step(&mut net.params, &net.grads, 0.1);
+        });
+        info.count_total
+    })
+}
+
+#[test]
+fn no_step_allocates_after_the_first() {
+    let models = [
+        ("mlp", Shape::flat(64), models::mlp(&[32, 10])),
+        ("mnist-cnn", Shape::image(1, 28, 28), models::cnn(10)),
+        ("resnet", Shape::image(3, 32, 32), models::resnet(10)),
+    ];
+    for (name, input, layers) in models {
+        for optimizer in ["sgd", "adam", "adamw", "adadelta", "adagrad", "rmsprop"] {
+            let counts = allocations(input, &layers, optimizer);
+            assert_eq!(counts[1..], [0, 0], "{name} with {optimizer}");
+        }
+    }
+}
+
+/// The counter counts: without this the test above could not fail.
+#[test]
+fn an_allocation_is_counted() {
+    assert_eq!(allocation_counter::measure(|| drop(std::hint::black_box(vec![0u8; 10]))).count_total, 1);
+}
