@@ -143,8 +143,9 @@ impl Layer for BatchNorm {
         vectorized(
             #[inline(always)]
             || {
-                (0..self.shape.channels)
-                    .for_each(|c| self.backward_channel(c, p, x, dy, dx.as_deref_mut(), grads, batch))
+                for c in 0..self.shape.channels {
+                    self.backward_channel(c, p, x, dy, dx.as_deref_mut(), grads, batch);
+                }
             },
         );
     }

@@ -30,6 +30,9 @@ pub struct Conv2d {
     /// Unfolded windows of one image, `[input channels · kernel²][output positions]`; small enough to stay in cache.
     columns: Vec<f32>,
     d_columns: Vec<f32>,
+    /// One image with its padding, where there is any, and its gradient.
+    frame: Vec<f32>,
+    d_frame: Vec<f32>,
     /// The weights' gradient, transposed: `[input channels · kernel²][channels]`.
     dw_transposed: Vec<f32>,
 }
@@ -64,11 +67,23 @@ impl Conv2d {
         };
         let output = Shape::image(channels, side(input.height)?, side(input.width)?);
         let dw_transposed = vec![0.0; channels * input.channels * kernel * kernel];
-        let (columns, d_columns) = (Vec::new(), Vec::new());
-        let mut layer = Conv2d { input, output, window, bias, activation, columns, d_columns, dw_transposed };
+        let mut layer = Conv2d {
+            input,
+            output,
+            window,
+            bias,
+            activation,
+            columns: Vec::new(),
+            d_columns: Vec::new(),
+            frame: Vec::new(),
+            d_frame: Vec::new(),
+            dw_transposed,
+        };
         if !layer.is_pointwise() {
             layer.columns = vec![0.0; layer.fan_in() * layer.positions()];
             layer.d_columns = layer.columns.clone();
+            layer.frame = vec![0.0; if padding > 0 { layer.padded().len() } else { 0 }];
+            layer.d_frame = layer.frame.clone();
         }
         Ok(layer)
     }
@@ -86,95 +101,135 @@ impl Conv2d {
         self.window == Window { kernel: 1, stride: 1, padding: 0 }
     }
 
-    /// Call `f(row of the unfolding, output row, image row start, range of output columns inside the image)` for every
-    /// run of positions that reads the image; the others read padding.
-    #[inline(always)]
-    fn runs(input: Shape, output: Shape, w: Window, mut f: impl FnMut(usize, usize, usize, usize, usize)) {
-        let mut row = 0;
-        for c in 0..input.channels {
-            for ky in 0..w.kernel {
-                for kx in 0..w.kernel {
-                    // Output column j reads image column j·stride + kx − padding.
-                    let first = w.padding.saturating_sub(kx).div_ceil(w.stride).min(output.width);
-                    let last = match (input.width + w.padding).checked_sub(kx + 1) {
-                        Some(room) => (room / w.stride + 1).clamp(first, output.width),
-                        None => first,
-                    };
-                    for i in 0..output.height {
-                        let y = i * w.stride + ky;
-                        let start = (row * output.height + i) * output.width;
-                        if y < w.padding || y >= input.height + w.padding || first == last {
-                            f(start, start, 0, start + output.width, 0);
-                            continue;
-                        }
-                        let image_row = (c * input.height + y - w.padding) * input.width;
-                        let from = image_row + first * w.stride + kx - w.padding;
-                        f(start, start + first, last - first, start + output.width, from);
+    /// Side lengths of the image with its padding.
+    fn padded(&self) -> Shape {
+        let Shape { channels, height, width } = self.input;
+        Shape::image(channels, height + 2 * self.window.padding, width + 2 * self.window.padding)
+    }
+
+    /// Unfold `image` into `self.columns`.
+    fn unfold(&mut self, image: &[f32]) {
+        let (input, padded, w) = (self.input, self.padded(), self.window);
+        let (output, columns, frame) = (self.output, &mut self.columns, &mut self.frame);
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut image = image;
+                if w.padding > 0 {
+                    for (i, row) in image.chunks_exact(input.width).enumerate() {
+                        copy_run(&mut frame[frame_row(i, input, padded, w)], row);
                     }
-                    row += 1;
+                    image = frame;
+                }
+                match w.stride {
+                    1 => unfold::<1>(image, padded, output, w, columns),
+                    2 => unfold::<2>(image, padded, output, w, columns),
+                    _ => unfold::<0>(image, padded, output, w, columns),
+                }
+            },
+        );
+    }
+
+    /// Add `self.d_columns` back to the places of `image` that the columns came from.
+    fn fold(&mut self, image: &mut [f32]) {
+        let (input, padded, output, w) = (self.input, self.padded(), self.output, self.window);
+        let (columns, frame) = (&self.d_columns, &mut self.d_frame);
+        vectorized(
+            #[inline(always)]
+            || {
+                let target = if w.padding == 0 { &mut *image } else { &mut *frame };
+                target.fill(0.0);
+                match w.stride {
+                    1 => fold::<1>(columns, padded, output, w, target),
+                    2 => fold::<2>(columns, padded, output, w, target),
+                    _ => fold::<0>(columns, padded, output, w, target),
+                }
+                if w.padding > 0 {
+                    for (i, row) in image.chunks_exact_mut(input.width).enumerate() {
+                        copy_run(row, &frame[frame_row(i, input, padded, w)]);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Where row `i` of all channels' rows stands in the padded image.
+fn frame_row(i: usize, input: Shape, padded: Shape, w: Window) -> std::ops::Range<usize> {
+    let (channel, row) = (i / input.height, i % input.height);
+    let start = (channel * padded.height + row + w.padding) * padded.width + w.padding;
+    start..start + input.width
+}
+
+/// Copy every window of the padded `image` into a column. `STRIDE` is the stride where it is known at compile time,
+/// else 0.
+#[inline(always)]
+fn unfold<const STRIDE: usize>(image: &[f32], padded: Shape, output: Shape, w: Window, columns: &mut [f32]) {
+    let stride = if STRIDE > 0 { STRIDE } else { w.stride };
+    let read = (output.width - 1) * stride + 1;
+    let mut rows = columns.chunks_exact_mut(output.width);
+    for plane in image.chunks_exact(padded.height * padded.width) {
+        for corner in 0..w.kernel * w.kernel {
+            let first = corner / w.kernel * padded.width + corner % w.kernel;
+            for (i, to) in rows.by_ref().take(output.height).enumerate() {
+                let from = &plane[first + i * stride * padded.width..][..read];
+                if stride == 1 {
+                    copy_run(to, from);
+                } else {
+                    for (to, v) in to.iter_mut().zip(from.iter().step_by(stride)) {
+                        *to = *v;
+                    }
                 }
             }
         }
     }
 }
 
-/// Unfold `image` into `columns`.
-fn unfold(input: Shape, output: Shape, w: Window, image: &[f32], columns: &mut [f32]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            Conv2d::runs(input, output, w, |start, inside, n, end, from| {
-                columns[start..inside].fill(0.0);
-                let to = &mut columns[inside..inside + n];
-                if n > 0 && w.stride == 1 {
-                    copy_run(to, &image[from..from + n]);
-                } else if n > 0 {
-                    to.iter_mut().zip(image[from..].iter().step_by(w.stride)).for_each(|(t, v)| *t = *v);
+/// The adjoint of [`unfold`].
+#[inline(always)]
+fn fold<const STRIDE: usize>(columns: &[f32], padded: Shape, output: Shape, w: Window, image: &mut [f32]) {
+    let stride = if STRIDE > 0 { STRIDE } else { w.stride };
+    let written = (output.width - 1) * stride + 1;
+    let mut rows = columns.chunks_exact(output.width);
+    for plane in image.chunks_exact_mut(padded.height * padded.width) {
+        for corner in 0..w.kernel * w.kernel {
+            let first = corner / w.kernel * padded.width + corner % w.kernel;
+            for (i, from) in rows.by_ref().take(output.height).enumerate() {
+                let to = &mut plane[first + i * stride * padded.width..][..written];
+                for (to, v) in to.iter_mut().step_by(stride).zip(from) {
+                    *to += *v;
                 }
-                columns[inside + n..end].fill(0.0);
-            });
-        },
-    );
+            }
+        }
+    }
 }
 
 /// `to ← from`, a few dozen values: in place of a call of `memcpy`, two or three vectors, the last one overlapping.
 #[inline(always)]
 fn copy_run(to: &mut [f32], from: &[f32]) {
-    let n = to.len();
-    if n < 8 {
-        to.iter_mut().zip(from).for_each(|(t, v)| *t = *v);
-    } else if n < 16 {
-        copy_chunks::<8>(to, from);
-    } else {
-        copy_chunks::<16>(to, from);
+    match to.len() {
+        0..8 => {
+            for (to, v) in to.iter_mut().zip(from) {
+                *to = *v;
+            }
+        }
+        8..16 => copy_chunks::<8>(to, from),
+        _ => copy_chunks::<16>(to, from),
     }
 }
 
 #[inline(always)]
 fn copy_chunks<const N: usize>(to: &mut [f32], from: &[f32]) {
     let last = to.len() - N;
-    for at in (0..last).step_by(N).chain([last]) {
+    let mut at = 0;
+    loop {
         let values: [f32; N] = std::array::from_fn(|i| from[at..at + N][i]);
         to[at..at + N].copy_from_slice(&values);
+        if at == last {
+            return;
+        }
+        at = (at + N).min(last);
     }
-}
-
-/// Add `columns` back to the places of `image` that they came from.
-fn fold(input: Shape, output: Shape, w: Window, columns: &[f32], image: &mut [f32]) {
-    image.fill(0.0);
-    vectorized(
-        #[inline(always)]
-        || {
-            Conv2d::runs(input, output, w, |_, inside, n, _, from| {
-                let values = &columns[inside..inside + n];
-                if n > 0 && w.stride == 1 {
-                    image[from..from + n].iter_mut().zip(values).for_each(|(d, v)| *d += v);
-                } else if n > 0 {
-                    image[from..].iter_mut().step_by(w.stride).zip(values).for_each(|(d, v)| *d += v);
-                }
-            });
-        },
-    );
 }
 
 impl Layer for Conv2d {
@@ -198,7 +253,7 @@ impl Layer for Conv2d {
         let (w, b) = p.split_at(oc * fan_in);
         for (image, out) in x.chunks_exact(self.input.len()).zip(y.chunks_exact_mut(oc * positions)) {
             if !pointwise {
-                unfold(self.input, self.output, self.window, image, &mut self.columns);
+                self.unfold(image);
             }
             let columns = if pointwise { image } else { &self.columns };
             matmul(oc, positions, fan_in, w, Trans::No, columns, Trans::No, out, Overwrite);
@@ -227,7 +282,7 @@ impl Layer for Conv2d {
         let n = self.input.len();
         for (i, (image, d)) in x.chunks_exact(n).zip(dy.chunks_exact(oc * positions)).enumerate() {
             if !pointwise {
-                unfold(self.input, self.output, self.window, image, &mut self.columns);
+                self.unfold(image);
             }
             let columns = if pointwise { image } else { &self.columns };
             let into = if i == 0 { Overwrite } else { Add };
@@ -235,14 +290,18 @@ impl Layer for Conv2d {
             matmul(fan_in, oc, positions, columns, Trans::No, d, Trans::Yes, &mut self.dw_transposed, into);
             vectorized(
                 #[inline(always)]
-                || db.iter_mut().zip(d.chunks_exact(positions)).for_each(|(b, plane)| *b += sum(plane)),
+                || {
+                    for (b, plane) in db.iter_mut().zip(d.chunks_exact(positions)) {
+                        *b += sum(plane);
+                    }
+                },
             );
             let Some(dx) = dx.as_deref_mut() else { continue };
             let d_image = &mut dx[i * n..(i + 1) * n];
             let d_columns = if pointwise { &mut *d_image } else { &mut self.d_columns };
             matmul(fan_in, positions, oc, w, Trans::Yes, d, Trans::No, d_columns, Overwrite);
             if !pointwise {
-                fold(self.input, self.output, self.window, &self.d_columns, d_image);
+                self.fold(d_image);
             }
         }
         for (c, dw) in dw.chunks_exact_mut(fan_in).enumerate() {

@@ -106,8 +106,8 @@ fn spread<const SIZE: usize>(size: usize, windows: &mut [f32], width: usize, dy:
     let size = if SIZE > 0 { SIZE } else { size };
     for (ky, row) in windows.chunks_exact_mut(width).enumerate() {
         for ((dy, chosen), window) in dy.iter().zip(chosen).zip(row.chunks_exact_mut(size)) {
-            for kx in 0..size {
-                window[kx] = if *chosen == (ky * size + kx) as u32 { *dy } else { 0.0 };
+            for (kx, v) in window.iter_mut().enumerate() {
+                *v = if *chosen == (ky * size + kx) as u32 { *dy } else { 0.0 };
             }
         }
     }
@@ -134,7 +134,11 @@ impl Layer for GlobalAvgPool {
         let n = self.input.height * self.input.width;
         vectorized(
             #[inline(always)]
-            || y.iter_mut().zip(x.chunks_exact(n)).for_each(|(y, plane)| *y = sum(plane) / n as f32),
+            || {
+                for (y, plane) in y.iter_mut().zip(x.chunks_exact(n)) {
+                    *y = sum(plane) / n as f32;
+                }
+            },
         );
     }
 
