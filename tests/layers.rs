@@ -1,8 +1,8 @@
-//! Every layer and model against PyTorch (tests/golden/layers.py) and against central finite differences.
+//! Every layer and model against PyTorch (tests/golden/layers.py).
 
 use lrpilot::nn::layer::LayerSpec::{self, *};
 use lrpilot::nn::models::{cnn, mlp, resnet};
-use lrpilot::nn::{Mode, Network, Shape, chain::Chain};
+use lrpilot::nn::{Mode, Network, Shape};
 use lrpilot::rng::{Purpose, stream};
 use serde_json::Value;
 
@@ -47,17 +47,23 @@ fn cases() -> Vec<(&'static str, Shape, usize, Vec<LayerSpec>)> {
     ]
 }
 
-/// Compare `values` with a `{norm, entries}` of layers.py, relative to the root mean square.
+/// Entries of a tensor that layers.py stores: all of a small one, evenly spaced ones of a large one.
+const ENTRIES: usize = 300;
+
+/// Compare `values` with a `{norm, entries}` of layers.py, computed there in f64, relative to the root mean square.
 #[track_caller]
 fn assert_sample(values: &[f32], want: &Value, what: &str) {
     let norm = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     let want_norm = want["norm"].as_f64().unwrap();
-    assert!((norm - want_norm).abs() <= 1e-4 * want_norm + 1e-5, "{what}: norm {norm}, PyTorch {want_norm}");
-    let tolerance = 1e-3 * want_norm / (values.len() as f64).sqrt() + 1e-5;
+    assert!((norm - want_norm).abs() <= 1e-5 * want_norm + 1e-6, "{what}: norm {norm}, PyTorch {want_norm}");
+    // Sums of f32 products: a few hundred roundings of 6e-8 each, with cancellation.
+    let tolerance = 1e-4 * want_norm / (values.len() as f64).sqrt() + 2e-6;
     let entries = want["entries"].as_array().unwrap();
-    for (got, want) in values.iter().step_by((values.len() / 12).max(1)).zip(entries) {
+    let chosen: Vec<f32> = values.iter().step_by((values.len() / ENTRIES).max(1)).take(ENTRIES).copied().collect();
+    assert_eq!(chosen.len(), entries.len(), "{what}");
+    for (i, (got, want)) in chosen.iter().zip(entries).enumerate() {
         let want = want.as_f64().unwrap();
-        assert!((f64::from(*got) - want).abs() <= tolerance, "{what}: {got}, PyTorch {want}");
+        assert!((f64::from(*got) - want).abs() <= tolerance, "{what}, entry {i}: {got}, PyTorch {want}");
     }
 }
 
@@ -98,56 +104,6 @@ fn equal_to_pytorch() {
         named(net.buffer_infos(), &net.buffers, "buffers");
         let y = net.forward(&x, batch, &mut Mode::Eval).to_vec();
         assert_sample(&y, &want["eval"], &format!("{name} eval"));
-    }
-}
-
-/// `Σ weights·y` in f64 of a training pass with a fixed dropout stream.
-fn objective(chain: &mut Chain, p: &[f32], x: &[f32], batch: usize, weights: &[f32]) -> f64 {
-    let mut buffers = vec![0.0; chain.buffers().iter().map(|b| b.len()).sum()];
-    let mut rng = stream(3, Purpose::Dropout, 0);
-    chain.forward(p, &mut buffers, x, batch, &mut Mode::Train(&mut rng));
-    chain.output(batch).iter().zip(weights).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum()
-}
-
-/// Parameter and input gradients against (f(v + h) − f(v − h))/2h along a few coordinates. Smooth layers only need a
-/// small tolerance; where ReLU or a maximum switches inside ±h a difference is no derivative, so the median of the
-/// relative errors is judged.
-#[test]
-fn gradients_are_finite_differences() {
-    for (name, shape, batch, mut layers) in cases().into_iter().take(13) {
-        layers.push(Dropout { p: 0.3 });
-        let mut chain = Chain::new(shape, &layers, batch).unwrap();
-        let n: usize = chain.params().iter().map(|p| p.len()).sum();
-        let (mut p, mut x) = (fill(n, 5), fill(batch * shape.len(), 6));
-        let weights = fill(batch * chain.output_shape().len(), 7);
-        objective(&mut chain, &p, &x, batch, &weights);
-        chain.output_and_gradient(batch).1.copy_from_slice(&weights);
-        let (mut grads, mut dx) = (vec![f32::NAN; n], vec![f32::NAN; x.len()]);
-        chain.backward(&p, &x, Some(&mut dx), &mut grads, batch);
-        for (what, gradient) in [("parameters", &grads), ("input", &dx)] {
-            let rms = (gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>() / gradient.len() as f64).sqrt();
-            let mut errors = Vec::new();
-            for i in (0..gradient.len()).step_by((gradient.len() / 40).max(1)) {
-                let mut at = |h: f32| {
-                    let values = if what == "input" { &mut x } else { &mut p };
-                    let old = values[i];
-                    values[i] = old + h;
-                    let f = objective(&mut chain, &p, &x, batch, &weights);
-                    if what == "input" {
-                        x[i] = old
-                    } else {
-                        p[i] = old
-                    }
-                    f
-                };
-                let h = 1.0 / 256.0;
-                let slope = (at(h) - at(-h)) / (2.0 * f64::from(h));
-                errors.push((slope - f64::from(gradient[i])).abs() / rms);
-            }
-            errors.sort_by(f64::total_cmp);
-            let median = errors[errors.len() / 2];
-            assert!(median < 5e-3, "{name} {what}: median error {median} of the root mean square");
-        }
     }
 }
 
