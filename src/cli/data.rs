@@ -26,10 +26,14 @@ pub enum DataAction {
         names: Vec<String>,
     },
     /// Download data sets.
+    #[command(after_help = "Example:\n  lrpilot data fetch mnist --mirror http://localhost:8000/mnist/")]
     Fetch {
         /// Names of data sets.
         #[arg(required = true)]
         names: Vec<String>,
+        /// A server to try instead of the known ones, holding the original files; may be repeated.
+        #[arg(long, value_name = "URL")]
+        mirror: Vec<String>,
     },
 }
 
@@ -65,10 +69,10 @@ pub fn run(args: &DataArgs, global: &GlobalArgs) -> Result<()> {
             }
             Ok(())
         }
-        DataAction::Fetch { names } => {
+        DataAction::Fetch { names, mirror } => {
             let progress = context::progress(global);
             for dataset in parse_names(names)? {
-                fetch(dataset, &root, &*progress)?;
+                fetch(dataset, &root, mirror, &*progress)?;
                 print(&format!("{}: good, in {}", dataset.name(), root.join(dataset.folder()).display()))?;
             }
             Ok(())

@@ -2,37 +2,54 @@
 //! final name. A partial download never stands under it.
 
 use crate::report::progress::Progress;
-use crate::task::data::{DataFile, DatasetName, verify};
+use crate::task::data::{DataFile, DatasetName, verify, verify_file};
 use crate::{Error, Result};
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 /// Bytes copied between two reports of progress.
 const CHUNK: usize = 1 << 16;
 
-/// Download what is missing of `name` below `root` and check all of it.
+/// Download what is missing or wrong of `name` below `root`, from `mirrors`, or where there are none from the
+/// known ones.
 ///
 /// # Errors
-/// [`Error::Data`] if no mirror gives the file, or its content is wrong; [`Error::Io`].
-pub fn fetch(name: DatasetName, root: &Path, progress: &dyn Progress) -> Result<()> {
+/// [`Error::Data`] if no mirror gives the file with the right content; [`Error::Io`].
+pub fn fetch(name: DatasetName, root: &Path, mirrors: &[String], progress: &dyn Progress) -> Result<()> {
     let folder = root.join(name.folder());
     for file in name.files() {
-        if name.find(root, file).is_ok() {
-            continue;
+        if let Ok(path) = name.find(root, file) {
+            match verify_file(name, file, &path) {
+                Ok(()) => continue,
+                Err(e) => progress.message(&format!("{e}; it is fetched again")),
+            }
         }
         std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-        fetch_file(file, &folder, progress)?;
+        fetch_file(name, file, &folder, mirrors, progress)?;
     }
     verify(name, root)
 }
 
-fn fetch_file(file: &DataFile, folder: &Path, progress: &dyn Progress) -> Result<()> {
+fn fetch_file(
+    name: DatasetName,
+    file: &DataFile,
+    folder: &Path,
+    mirrors: &[String],
+    progress: &dyn Progress,
+) -> Result<()> {
     let path = folder.join(file.name);
     let mut failures = Vec::new();
-    for mirror in file.mirrors {
-        let url = format!("{mirror}{}", file.name);
-        match download(&url, folder, progress) {
-            Ok(temporary) => {
+    let known: Vec<String> = file.mirrors.iter().map(|m| (*m).to_owned()).collect();
+    for mirror in if mirrors.is_empty() { &known } else { mirrors } {
+        let url = format!("{}/{}", mirror.trim_end_matches('/'), file.name);
+        // The ending tells how the content is packed.
+        let temporary = tempfile::Builder::new().prefix(".fetch-").suffix(file.name).tempfile_in(folder);
+        let mut temporary = temporary.map_err(|e| Error::io(folder, e))?;
+        let checked = download(&url, temporary.as_file_mut(), progress)
+            .and_then(|()| verify_file(name, file, temporary.path()).map_err(|e| e.to_string()));
+        match checked {
+            Ok(()) => {
                 temporary.as_file().sync_all().map_err(|e| Error::io(&path, e))?;
                 temporary.persist(&path).map_err(|e| Error::io(&path, e.error))?;
                 return Ok(());
@@ -40,15 +57,14 @@ fn fetch_file(file: &DataFile, folder: &Path, progress: &dyn Progress) -> Result
             Err(reason) => failures.push(format!("{url}: {reason}")),
         }
     }
-    let remedy = "check the network, or put the file there by hand";
+    let remedy = "check the network, name another server with --mirror, or put the file there by hand";
     Err(Error::data(path, format!("cannot be downloaded ({})", failures.join("; ")), remedy))
 }
 
-/// The body of `url` in a temporary file, or the reason why not.
-fn download(url: &str, folder: &Path, progress: &dyn Progress) -> Result<tempfile::NamedTempFile, String> {
+/// Write the body of `url` to `file`; an error is the reason why not.
+fn download(url: &str, file: &mut File, progress: &dyn Progress) -> Result<(), String> {
     let mut response = ureq::get(url).call().map_err(|e| e.to_string())?;
     let length = response.headers().get("content-length").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| e.to_string())?;
     progress.start(length.unwrap_or(0), url);
     let mut body = response.body_mut().as_reader();
     let mut buffer = vec![0; CHUNK];
@@ -65,6 +81,6 @@ fn download(url: &str, folder: &Path, progress: &dyn Progress) -> Result<tempfil
     progress.finish(&format!("{total} bytes"));
     match length {
         Some(expected) if expected != total => Err(format!("ended after {total} of {expected} bytes")),
-        _ => Ok(file),
+        _ => Ok(()),
     }
 }

@@ -148,6 +148,19 @@ pub fn verify(name: DatasetName, root: &Path) -> Result<()> {
     load(name, root).map(drop)
 }
 
+/// Check the content of `file` of the data set `name`, which lies at `path` under whatever name.
+///
+/// # Errors
+/// As [`load`].
+pub fn verify_file(name: DatasetName, file: &DataFile, path: &Path) -> Result<()> {
+    match (name, file.sha256) {
+        (_, Some(sha256)) => check_sha256(path, &decompressed(path, name)?, sha256, name),
+        (DatasetName::Cifar10, None) => load_cifar10(path).map(drop),
+        (DatasetName::Cifar100, None) => load_cifar100(path).map(drop),
+        (_, None) => Ok(()),
+    }
+}
+
 fn load_cifar10(path: &Path) -> Result<Dataset> {
     let members = cifar::from_archive(path, &CIFAR10_MEMBERS, 1 << 26)?;
     let mut parts = members

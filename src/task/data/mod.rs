@@ -6,7 +6,7 @@ mod digits;
 mod idx;
 mod split;
 
-pub use catalog::{DataFile, load, verify};
+pub use catalog::{DataFile, load, verify, verify_file};
 pub use split::{Examples, SplitConfig, Splits};
 
 use crate::nn::Shape;
