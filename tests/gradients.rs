@@ -7,6 +7,9 @@ use lrpilot::rng::{Purpose, stream};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
+/// A loss of outputs that also writes its gradient.
+type Loss<'a> = dyn Fn(&[f32], Option<&mut [f32]>) -> f64 + 'a;
+
 /// Values in [-1, 1).
 fn uniform(n: usize, seed: u64, index: u64) -> Vec<f32> {
     let mut rng = stream(seed, Purpose::Weights, index);
@@ -125,7 +128,7 @@ proptest! {
         let n = rows * columns;
         let (mut y, other) = (uniform(n, seed, 0), uniform(n, seed, 1));
         let targets: Vec<u8> = (0..rows).map(|r| ((r + seed as usize % 7) % columns) as u8).collect();
-        let losses: [&dyn Fn(&[f32], Option<&mut [f32]>) -> f64; 2] = [
+        let losses: [&Loss; 2] = [
             &|y, d| cross_entropy(y, &targets, columns, d),
             &|y, d| mse(y, &other, d),
         ];

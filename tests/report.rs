@@ -69,6 +69,7 @@ fn runs(each: usize) -> Vec<RunRecord> {
                 curve: curve.collect(),
                 diverged,
                 test_loss: Some(end * shift),
+                extra_forward_passes: 0,
             });
         }
     }

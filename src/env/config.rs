@@ -69,6 +69,10 @@ impl EnvConfig {
     /// # Errors
     /// [`Error::Config`] naming the key, the value and the remedy.
     pub fn parts(&self, spec: &TaskSpec) -> Result<EnvParts> {
+        if spec.finds_lr {
+            let message = "the line search finds its own step sizes, which leaves an agent nothing to do";
+            return Err(Error::config("task.optimizer.type", message, "choose another one, e.g. sgd"));
+        }
         let paper = self.formulation == Formulation::Paper;
         let pick = |a, b| if paper { a } else { b };
         let observation = self.observation.unwrap_or(pick(Observation::Paper, Observation::Rich));

@@ -2,8 +2,7 @@
 //! losses, optimizers and initialisers.
 //!
 //! Tensors are plain `f32` slices, batch-major; images are `[batch][channel][row][column]` as in PyTorch. Nothing here
-//! knows of data sets, tasks or reinforcement learning. After the first step only the `gemm` crate allocates: a packing
-//! buffer in some of its products.
+//! knows of data sets, tasks or reinforcement learning. After the first step nothing allocates.
 
 pub mod activation;
 pub mod batch_norm;
@@ -14,6 +13,7 @@ pub mod dropout;
 pub mod gemm;
 pub mod init;
 pub mod layer;
+pub mod line_search;
 pub mod loss;
 pub mod models;
 pub mod network;

@@ -388,6 +388,7 @@ mod tests {
             curve: losses.iter().enumerate().map(interval).collect(),
             diverged,
             test_loss: None,
+            extra_forward_passes: 0,
         }
     }
 

@@ -23,6 +23,13 @@ pub struct RunRecord {
     pub diverged: bool,
     /// Loss on the test set, looked at once, in the `compare` stage only.
     pub test_loss: Option<f64>,
+    /// Forward passes on batches beyond one for each optimizer step (line search); a training step costs about three.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub extra_forward_passes: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One interval of a run. Non-finite numbers are written as JSON null and read back as NaN.

@@ -131,12 +131,13 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
     let horizon = task.spec().horizon;
     let mut driver = Driver::start(method, &probe, task.spec());
     let mut curve = Vec::with_capacity(horizon);
-    let mut diverged = false;
+    let (mut diverged, mut extra_forward_passes) = (false, 0);
     let mut last_good = probe;
     for interval in 1..=horizon {
         let before = driver.rolls_back().then(|| task.snapshot());
-        let lr = driver.lr;
-        let measured = task.advance(&Knobs::lr(lr))?;
+        let measured = task.advance(&Knobs::lr(driver.lr))?;
+        let lr = measured.step_size.unwrap_or(driver.lr);
+        extra_forward_passes += measured.extra_forward_passes;
         let failed = measured.diverged || measured.stuck;
         let (train_loss, val_loss_a) = (measured.train_loss, measured.val_loss);
         match before {
@@ -174,6 +175,7 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
         curve,
         diverged: diverged || at_chance,
         test_loss,
+        extra_forward_passes,
     })
 }
 

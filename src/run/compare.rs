@@ -81,6 +81,12 @@ pub fn compare(
     stop: &StopFlag,
 ) -> Result<(Comparison, Vec<RunRecord>)> {
     let spec = runner.spec()?;
+    if spec.finds_lr {
+        return Err(Error::usage(
+            "schedules cannot be compared on a line search",
+            "choose another optimizer, e.g. sgd",
+        ));
+    }
     let tuning_seeds = tuning_seeds(options.budget_epochs, &spec)?;
     let families = families(&spec);
     progress.start(planned_epochs(options, &families, tuning_seeds, &spec), "comparing");

@@ -34,6 +34,9 @@ pub fn export_replay(dir: &Path, runner: &Runner, method: &Method, seed: u64) ->
     let (config, splits) = runner.supervised().ok_or_else(|| {
         Error::usage("this task is no classifier on a data set", "export a supervised task, e.g. digits")
     })?;
+    if config.optimizer.finds_lr() {
+        return Err(Error::usage("a line search cannot be replayed", "choose another optimizer, e.g. sgd"));
+    }
     if config.interval_steps.is_some() {
         return Err(Error::usage("task.interval_steps is set", "leave it out: a replay follows whole epochs"));
     }

@@ -57,6 +57,8 @@ pub struct TaskSpec {
     pub accepts_momentum: bool,
     /// Whether [`Knobs::weight_decay`] is accepted.
     pub accepts_weight_decay: bool,
+    /// Whether the optimizer finds its own step sizes, so that [`Knobs::lr`] is ignored.
+    pub finds_lr: bool,
 }
 
 /// How an initial LR follows from the weights and gradients of the untrained network.
@@ -100,6 +102,10 @@ pub struct Measurement {
     pub path_length: f64,
     /// Optimizer steps so far in the episode.
     pub steps: u64,
+    /// Mean step size, where the optimizer finds its own (line search).
+    pub step_size: Option<f64>,
+    /// Forward passes on batches beyond one for each optimizer step (line search).
+    pub extra_forward_passes: u64,
     /// NaN or infinity in loss, weights or gradients.
     pub diverged: bool,
     /// At chance with a zero gradient in the first layer: dead units, which training cannot revive.
@@ -121,6 +127,8 @@ pub struct TaskState {
     pub buffers: Vec<f32>,
     /// State of the optimizer.
     pub optimizer: Option<crate::nn::optimizer::OptimizerState>,
+    /// Last step size of a line search.
+    pub step_size: Option<f64>,
 }
 
 /// Data held back from training.

@@ -40,6 +40,7 @@ impl NoisyQuadratic {
             anchor: AnchorRule::WeightOverGradient(1e-2),
             accepts_momentum: false,
             accepts_weight_decay: false,
+            finds_lr: false,
         };
         let theta = vec![1.0; config.dimensions];
         Ok(NoisyQuadratic { config, spec, curvature, noise_sd, theta, seed: 0, interval: 0, steps: 0 })
@@ -76,6 +77,8 @@ impl NoisyQuadratic {
             displacement,
             path_length: path_sq.sqrt(),
             steps: self.steps,
+            step_size: None,
+            extra_forward_passes: 0,
             diverged: !val_loss.is_finite(),
             stuck: false,
         }
@@ -178,6 +181,7 @@ impl Task for NoisyQuadratic {
             params: self.theta.iter().flat_map(|t| split_f64(*t)).collect(),
             buffers: Vec::new(),
             optimizer: None,
+            step_size: None,
         }
     }
 

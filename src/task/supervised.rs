@@ -1,5 +1,6 @@
 //! A classifier trained on a data set, one interval at a time.
 
+use crate::nn::line_search::LineSearch;
 use crate::nn::loss::cross_entropy;
 use crate::nn::{Mode, Network, Optimizer, OptimizerSpec};
 use crate::rng::{Purpose, stream};
@@ -23,6 +24,7 @@ pub struct Supervised {
     /// Parameter range of each layer.
     layers: Vec<Range<usize>>,
     optimizer: Optimizer,
+    searcher: Option<Searcher>,
     seed: u64,
     interval: usize,
     steps: u64,
@@ -35,6 +37,21 @@ pub struct Supervised {
     sums: Sums,
 }
 
+/// A line search, and the network's state while it tries step sizes.
+struct Searcher {
+    search: LineSearch,
+    params: Vec<f32>,
+    buffers: Vec<f32>,
+}
+
+impl Searcher {
+    fn new(config: &SupervisedConfig, examples: usize, network: &Network) -> Option<Self> {
+        let OptimizerSpec::Sls(search) = config.optimizer else { return None };
+        let search = LineSearch::new(search, examples.div_ceil(config.batch_size) as u64);
+        Some(Searcher { search, params: network.params.clone(), buffers: network.buffers.clone() })
+    }
+}
+
 /// Sums over the batches of an interval.
 #[derive(Default)]
 struct Sums {
@@ -44,6 +61,8 @@ struct Sums {
     norm_sq: f64,
     loss_halves: [f64; 2],
     loss: f64,
+    step_size: f64,
+    forward_passes: u64,
 }
 
 impl Sums {
@@ -51,6 +70,7 @@ impl Sums {
         self.grad_norms.fill(0.0);
         self.update_sq.fill(0.0);
         (self.norm, self.norm_sq, self.loss_halves, self.loss) = (0.0, 0.0, [0.0; 2], 0.0);
+        (self.step_size, self.forward_passes) = (0.0, 0);
     }
 }
 
@@ -81,6 +101,7 @@ impl Supervised {
         let count = layers.len();
         let spec = spec_of(&config, train, &network);
         Ok(Supervised {
+            searcher: Searcher::new(&config, train.len(), &network),
             optimizer: Optimizer::new(config.optimizer.clone(), network.params.len()),
             seed: 0,
             interval: 0,
@@ -147,6 +168,28 @@ impl Supervised {
         self.network.forward(x, batch, &mut Mode::Train(&mut dropout));
         let (targets, classes) = (&self.batch_y[..batch], self.splits.train.classes);
         self.network.backward(x, batch, |logits, d| cross_entropy(logits, targets, classes, Some(d)))
+    }
+
+    /// The step size that the line search finds for the loaded batch, whose loss and gradient have just been computed.
+    /// Trials see the dropout masks of the gradient and leave weights and normalisation statistics as they were.
+    fn search(&mut self, batch: usize, loss: f64, norm: f64) -> Option<f64> {
+        let Searcher { search, params, buffers } = self.searcher.as_mut()?;
+        let (network, examples) = (&mut self.network, &self.splits.train);
+        let x = &self.batch_x[..batch * examples.shape.len()];
+        params.copy_from_slice(&network.params);
+        buffers.copy_from_slice(&network.buffers);
+        let found = search.find(norm * norm, loss, |eta| {
+            let weights = network.params.iter_mut().zip(&*params).zip(&network.grads);
+            weights.for_each(|((w, start), g)| *w = start - eta as f32 * g);
+            let mut dropout = stream(self.seed, Purpose::Dropout, self.steps);
+            let logits = network.forward(x, batch, &mut Mode::Train(&mut dropout));
+            cross_entropy(logits, &self.batch_y[..batch], examples.classes, None)
+        });
+        network.params.copy_from_slice(params);
+        network.buffers.copy_from_slice(buffers);
+        self.sums.step_size += found.step_size;
+        self.sums.forward_passes += found.forward_passes;
+        Some(found.step_size)
     }
 
     /// Add the gradient norms of the current gradient to the sums; returns the global norm.
@@ -226,6 +269,8 @@ impl Supervised {
             displacement: displacement_sq.sqrt(),
             path_length: sums.update_sq.iter().sum::<f64>().sqrt(),
             steps: self.steps,
+            step_size: self.searcher.as_ref().map(|_| sums.step_size / n),
+            extra_forward_passes: sums.forward_passes,
             diverged: diverged || !finite,
             stuck: last_first_layer_grad == 0.0 && val_loss > 0.9 * chance,
         }
@@ -248,6 +293,7 @@ impl Task for Supervised {
         (self.seed, self.interval, self.steps, self.order_epoch) = (seed, 0, 0, u64::MAX);
         self.network.init(&mut stream(seed, Purpose::Weights, 0));
         self.optimizer.reset();
+        self.searcher.iter_mut().for_each(|s| s.search.reset());
         self.start_params.copy_from_slice(&self.network.params);
         self.sums.clear();
         let batch = self.load_batch(0);
@@ -270,14 +316,9 @@ impl Task for Supervised {
             let batch = self.load_batch(self.steps);
             let loss = self.gradient(batch, self.steps);
             let norm = self.add_gradient_norms();
+            let lr = self.search(batch, loss, norm).unwrap_or(knobs.lr);
             let (network, sums) = (&mut self.network, &mut self.sums);
-            self.optimizer.step_with_norms(
-                &mut network.params,
-                &network.grads,
-                knobs.lr,
-                &self.layers,
-                &mut sums.update_sq,
-            );
+            self.optimizer.step_with_norms(&mut network.params, &network.grads, lr, &self.layers, &mut sums.update_sq);
             sums.loss += loss;
             sums.loss_halves[usize::from(done >= planned / 2)] += loss;
             diverged = !(loss.is_finite() && norm.is_finite());
@@ -302,11 +343,12 @@ impl Task for Supervised {
             params: self.network.params.clone(),
             buffers: self.network.buffers.clone(),
             optimizer: Some(self.optimizer.state().clone()),
+            step_size: self.searcher.as_ref().map(|s| s.search.step_size()),
         }
     }
 
     fn restore(&mut self, state: &TaskState) -> Result<()> {
-        let TaskState { seed, interval, steps, params, buffers, optimizer } = state;
+        let TaskState { seed, interval, steps, params, buffers, optimizer, step_size } = state;
         let fits = params.len() == self.network.params.len() && buffers.len() == self.network.buffers.len();
         let Some(optimizer) = optimizer.as_ref().filter(|_| fits) else {
             return Err(Error::Bug(format!("the saved state is not of the task `{}`", self.spec.name)));
@@ -315,6 +357,7 @@ impl Task for Supervised {
         self.network.params.copy_from_slice(params);
         self.network.buffers.copy_from_slice(buffers);
         self.optimizer.set_state(optimizer);
+        self.searcher.iter_mut().zip(step_size).for_each(|(s, size)| s.search.set_step_size(*size));
         Ok(())
     }
 }
@@ -355,5 +398,6 @@ fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> Ta
         anchor,
         accepts_momentum: config.optimizer.accepts_momentum(),
         accepts_weight_decay: config.optimizer.accepts_weight_decay(),
+        finds_lr: config.optimizer.finds_lr(),
     }
 }

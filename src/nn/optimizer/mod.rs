@@ -90,6 +90,7 @@ impl Optimizer {
             OptimizerSpec::Adadelta { weight_decay, .. } | OptimizerSpec::Adagrad { weight_decay, .. } => {
                 set(weight_decay, new_decay);
             }
+            OptimizerSpec::Sls(_) => {}
         }
     }
 
@@ -174,6 +175,8 @@ impl Optimizer {
                     lr * g / (sum.sqrt() + eps)
                 })
             }
+            // The step size that `LineSearch::find` has found is `lr`.
+            OptimizerSpec::Sls(_) => apply(w, g, [], |_, g, _| lr32 * g),
             OptimizerSpec::Rmsprop { alpha, eps, momentum, centered, weight_decay } => {
                 let has_momentum = self.spec.accepts_momentum();
                 let rule = Rmsprop { alpha: share_and_rest(alpha), eps, momentum, weight_decay, lr: lr32 };

@@ -1,5 +1,6 @@
 //! Which optimizer, and with what settings.
 
+use crate::nn::line_search::LineSearchConfig;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +89,8 @@ pub enum OptimizerSpec {
         #[serde(default)]
         weight_decay: f32,
     },
+    /// SGD whose step sizes a line search finds (Vaswani et al. 2019): no learning rate is given to it.
+    Sls(LineSearchConfig),
 }
 
 fn adam_betas() -> (f64, f64) {
@@ -163,6 +166,7 @@ impl OptimizerSpec {
                 positive("eps", eps.into())?;
                 decay(weight_decay.into())
             }
+            OptimizerSpec::Sls(search) => search.check(),
         }
     }
 
@@ -170,6 +174,7 @@ impl OptimizerSpec {
     pub fn default_lr(&self) -> f64 {
         match self {
             OptimizerSpec::Adadelta { .. } => 1.0,
+            OptimizerSpec::Sls(search) => search.init_step_size,
             OptimizerSpec::Adagrad { .. } | OptimizerSpec::Rmsprop { .. } => 1e-2,
             _ => 1e-3,
         }
@@ -184,9 +189,14 @@ impl OptimizerSpec {
         }
     }
 
-    /// Whether weight decay can be changed between steps: all of them.
+    /// Whether weight decay can be changed between steps: in all but the line search.
     pub fn accepts_weight_decay(&self) -> bool {
-        true
+        !self.finds_lr()
+    }
+
+    /// Whether it finds its own step sizes, so that nobody else sets a learning rate.
+    pub fn finds_lr(&self) -> bool {
+        matches!(self, OptimizerSpec::Sls(_))
     }
 
     /// Values of state that each parameter needs.
@@ -195,6 +205,7 @@ impl OptimizerSpec {
             OptimizerSpec::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
             OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } | OptimizerSpec::Adadelta { .. } => 2,
             OptimizerSpec::Adagrad { .. } => 1,
+            OptimizerSpec::Sls(_) => 0,
             OptimizerSpec::Rmsprop { momentum, centered, .. } => {
                 1 + usize::from(*momentum > 0.0) + usize::from(*centered)
             }
