@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod fetch;
 pub mod learn;
 pub mod output;
+pub mod paper;
 pub mod report;
 pub mod runs;
 pub mod signals;
@@ -76,6 +77,8 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Train networks under one schedule and print how they end.
     Evaluate(evaluate::EvaluateArgs),
+    /// Run the experiments of the paper and set our numbers beside theirs.
+    Paper(paper::PaperArgs),
     /// Write the report of a run folder anew.
     Report(report::ReportArgs),
     /// List, check or download data sets.
@@ -97,6 +100,7 @@ pub fn run(cli: Cli, stop: &StopFlag) -> Result<()> {
         Command::Learn(args) => learn::run(&args, &global, stop),
         Command::Compare(args) => compare::run(&args, &global, stop),
         Command::Evaluate(args) => evaluate::run(&args, &global),
+        Command::Paper(args) => paper::run(&args, &global, stop),
         Command::Report(args) => report::run(&args),
         Command::Data(args) => data::run(&args, &global),
         Command::Runs(args) => runs::run(&args),

@@ -1,6 +1,7 @@
 //! The description of an environment in a TOML table: a formulation, each part of which can be replaced.
 
 use crate::env::control::{Action, Control, InitialLr, control_for};
+use crate::env::knobs::KnobRange;
 use crate::env::observation::Observation;
 use crate::env::reward::{OnDivergence, Reward};
 use crate::task::TaskSpec;
@@ -28,6 +29,7 @@ pub enum Formulation {
 /// | `reward` | `paper`, γ = 10, λ = 1 | `log-improvement`, ε = 1e-3 |
 /// | `on_divergence` | `terminate` | `roll-back`, factor 0.1, reward −0.2 |
 /// | `initial_lr` | `fixed`, 1e-3 | `near-anchor`, 0.7 decades |
+/// | `knobs` | none | none; see [`KnobRange`] |
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvConfig {
@@ -48,6 +50,9 @@ pub struct EnvConfig {
     /// How an episode's first LR is chosen during learning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_lr: Option<InitialLr>,
+    /// Further settings of the optimizer that the agent chooses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub knobs: Vec<KnobRange>,
 }
 
 /// The parts of an environment, complete and checked.
@@ -92,7 +97,8 @@ impl EnvConfig {
             OnDivergence::Terminate {} => 0.1,
         };
         check_initial_lr(initial_lr)?;
-        let control = control_for(spec, observation, action, factor);
+        self.knobs.iter().try_for_each(|k| k.check_task(spec))?;
+        let control = control_for(spec, observation, action, factor, self.knobs.clone());
         control.check()?;
         Ok(EnvParts { control, reward, on_divergence, initial_lr })
     }

@@ -1,5 +1,6 @@
 //! From actions to learning rates: the controller shared by the environment and by a frozen policy.
 
+use crate::env::knobs::KnobRange;
 use crate::env::observation::{Context, Memory, Observation};
 use crate::task::config::check_bounds;
 use crate::task::{AnchorRule, Knobs, Measurement, TaskSpec};
@@ -77,6 +78,9 @@ pub struct Control {
     pub anchor: AnchorRule,
     /// LR factor after divergence, 0 < factor < 1.
     pub divergence_factor: f64,
+    /// Further settings, one action each after the LR's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knobs: Vec<KnobRange>,
 }
 
 impl Control {
@@ -86,6 +90,7 @@ impl Control {
     /// [`Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
         check_bounds("env.lr_bounds", self.lr_bounds)?;
+        self.knobs.iter().try_for_each(KnobRange::check)?;
         let bad = |place: &str, value: f64| {
             Err(Error::config(place, format!("{value} is not a finite number > 0"), "give one, e.g. 0.5"))
         };
@@ -99,6 +104,11 @@ impl Control {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Length of an action: the LR's and one for each knob.
+    pub fn action_dim(&self) -> usize {
+        1 + self.knobs.len()
     }
 
     /// Length of an observation.
@@ -124,6 +134,21 @@ pub fn anchor_lr(rule: AnchorRule, probe: &Measurement, parameters: usize, bound
         }
     };
     if lr.is_finite() { lr.clamp(bounds.0, bounds.1) } else { (bounds.0 * bounds.1).sqrt() }
+}
+
+/// Largest distance of a given initial LR from the anchor, in decades, before the anchor replaces it.
+const ANCHOR_DECADES: f64 = 1.5;
+
+/// Where a run starts that is told to start from `initial`: there, or from the anchor if that is more than 1.5 decades
+/// away or `initial` is not a finite number > 0. The paper's actions do not depend on it.
+///
+/// ```
+/// use lrpilot::env::start_lr;
+/// assert_eq!((start_lr(0.01, 0.1), start_lr(0.001, 0.1), start_lr(f64::NAN, 0.1)), (0.01, 0.1, 0.1));
+/// ```
+pub fn start_lr(initial: f64, anchor: f64) -> f64 {
+    let near = initial.is_finite() && initial > 0.0 && (initial / anchor).log10().abs() <= ANCHOR_DECADES;
+    if near { initial } else { anchor }
 }
 
 /// A running controller: turns actions into knobs and measurements into observations.
@@ -179,7 +204,11 @@ impl Controller {
         };
         self.state.action = if matches!(self.control.action, Action::Linear {}) { raw } else { u };
         self.state.lr = self.clamp(lr);
-        Knobs::lr(self.state.lr)
+        let mut knobs = Knobs::lr(self.state.lr);
+        for (range, action) in self.control.knobs.iter().zip(&action[1.min(action.len())..]) {
+            range.set(*action, &mut knobs);
+        }
+        knobs
     }
 
     /// Take in the measurement of the finished interval; writes the next observation.
@@ -244,8 +273,15 @@ impl Controller {
 }
 
 /// The controller of a task with the parts chosen in a configuration.
-pub fn control_for(spec: &TaskSpec, observation: Observation, action: Action, divergence_factor: f64) -> Control {
+pub fn control_for(
+    spec: &TaskSpec,
+    observation: Observation,
+    action: Action,
+    divergence_factor: f64,
+    knobs: Vec<KnobRange>,
+) -> Control {
     Control {
+        knobs,
         observation,
         action,
         lr_bounds: spec.lr_bounds,

@@ -1,7 +1,7 @@
 //! The environment: a task whose learning rate is the action.
 
 use crate::env::config::EnvParts;
-use crate::env::control::{Action, Controller, ControllerState, InitialLr, anchor_lr};
+use crate::env::control::{Action, Controller, ControllerState, InitialLr, anchor_lr, start_lr};
 use crate::env::reward::{OnDivergence, Outcome, paper_divergence_reward};
 use crate::env::{Env, Info, Space, Step};
 use crate::rng::{Purpose, stream};
@@ -53,7 +53,7 @@ impl LrEnv {
         let mut rng = stream(seed, Purpose::InitialLr, 0);
         let mut between = |a: f64, b: f64| (a.ln() + rng.random::<f64>() * (b / a).ln()).exp();
         match self.parts.initial_lr {
-            InitialLr::Fixed { lr } => lr,
+            InitialLr::Fixed { lr } => start_lr(lr, anchor),
             InitialLr::Anchor {} => anchor,
             InitialLr::NearAnchor { decades } => between(anchor * 10f64.powf(-decades), anchor * 10f64.powf(decades)),
             InitialLr::LogUniform { min, max } => between(min, max),
@@ -105,7 +105,9 @@ impl Env for LrEnv {
             Action::Linear {} => (min as f32, max as f32),
             _ => (-1.0, 1.0),
         };
-        Space::Box { low: vec![low], high: vec![high] }
+        let knobs = self.parts.control.knobs.len();
+        let with_knobs = |lr: f32, knob: f32| std::iter::once(lr).chain(std::iter::repeat_n(knob, knobs)).collect();
+        Space::Box { low: with_knobs(low, -1.0), high: with_knobs(high, 1.0) }
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>> {

@@ -2,12 +2,14 @@
 
 pub mod config;
 pub mod control;
+pub mod knobs;
 pub mod lr_env;
 pub mod observation;
 pub mod reward;
 
 pub use config::{EnvConfig, EnvParts, Formulation};
-pub use control::{Action, Control, Controller, InitialLr, anchor_lr};
+pub use control::{Action, Control, Controller, InitialLr, anchor_lr, start_lr};
+pub use knobs::KnobRange;
 pub use lr_env::LrEnv;
 pub use observation::Observation;
 pub use reward::{OnDivergence, Outcome, Reward, paper_divergence_reward};

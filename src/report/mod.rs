@@ -6,6 +6,7 @@
 pub mod chart;
 pub mod format;
 pub mod html;
+pub mod paper;
 pub mod progress;
 pub mod record;
 pub mod statistics;

@@ -1,4 +1,4 @@
-//! A picture of learning-rate schedules as one standalone SVG, legible on light and dark pages.
+//! Line charts, above all of learning-rate schedules, as standalone SVGs, legible on light and dark pages.
 //!
 //! Deliberately not here: interaction (see [`super::html`]) and any other kind of chart.
 
@@ -29,6 +29,7 @@ text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#5c6370}\
 .s0 .line{stroke:#3b5bdb;stroke-width:3}.s0 .band{fill:#3b5bdb}.s0 text{fill:#3b5bdb;font-weight:600}\
 .s2 .line{stroke-dasharray:7 4}.s3 .line{stroke-dasharray:2 3}.s4 .line{stroke-dasharray:9 3 2 3}\
 .band{fill:#7b8494;fill-opacity:.16}\
+.faint .line{stroke:#7b8494;stroke-width:.8;stroke-opacity:.45}\
 @media (prefers-color-scheme:dark){text{fill:#a9b1bf}.s0 .line{stroke:#8ea6ff}.s0 .band{fill:#8ea6ff}\
 .s0 text{fill:#8ea6ff}}";
 
@@ -42,6 +43,18 @@ text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#5c6370}\
 /// assert!(svg.starts_with("<svg ") && svg.contains("exponential"));
 /// ```
 pub fn lr_chart(series: &[LrSeries]) -> String {
+    line_chart("interval", "learning rate", series)
+}
+
+/// Any positive quantity (log axis) against any other, drawn as [`lr_chart`] does. Series without a name are drawn thin
+/// and without a label.
+///
+/// ```
+/// use lrpilot::report::svg::{LrSeries, line_chart};
+/// let run = |name: &str| LrSeries { name: name.into(), points: vec![(1.0, 2.0), (2.0, 1.0)], band: None };
+/// assert!(line_chart("epoch", "validation loss", &[run("best"), run("")]).contains("validation loss"));
+/// ```
+pub fn line_chart(x_label: &str, y_label: &str, series: &[LrSeries]) -> String {
     let drawable = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && y > 0.0;
     let points = || series.iter().flat_map(|s| &s.points).copied().filter(drawable);
     let band_ends = || series.iter().filter_map(|s| s.band.as_ref()).flatten().flat_map(|&(lo, hi)| [lo, hi]);
@@ -49,16 +62,23 @@ pub fn lr_chart(series: &[LrSeries]) -> String {
     let y = Axis::log(points().map(|p| p.1).chain(band_ends()), HEIGHT - BOTTOM, TOP);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
-         aria-label=\"Learning rate against interval\">\n<style>{STYLE}</style>\n"
+         aria-label=\"{} against {}\">\n<style>{STYLE}</style>\n",
+        escape(y_label),
+        escape(x_label)
     );
-    draw_axes(&mut svg, &x, &y);
+    draw_axes(&mut svg, &x, &y, x_label, y_label);
+    let named: Vec<&LrSeries> = series.iter().filter(|s| !s.name.is_empty()).collect();
     let labels = label_positions(
-        series
+        named
             .iter()
             .map(|s| s.points.iter().rev().copied().find(drawable).map_or(HEIGHT / 2.0, |(_, lr)| y.position(lr))),
     );
     // The highlighted series last, on top of the others.
-    for (i, s) in series.iter().enumerate().rev() {
+    for s in series.iter().filter(|s| s.name.is_empty()) {
+        let line = path(s.points.iter().copied().filter(drawable), &x, &y);
+        let _ = writeln!(svg, "<g class=\"faint\"><path class=\"line\" d=\"{line}\"/></g>");
+    }
+    for (i, s) in named.iter().enumerate().rev() {
         let group = if i == 0 { 0 } else { 1 + (i - 1) % 4 };
         let _ = writeln!(svg, "<g class=\"s{group}\">");
         if let Some(band) = &s.band {
@@ -76,7 +96,7 @@ pub fn lr_chart(series: &[LrSeries]) -> String {
     svg + "</svg>\n"
 }
 
-fn draw_axes(svg: &mut String, x: &Axis, y: &Axis) {
+fn draw_axes(svg: &mut String, x: &Axis, y: &Axis, x_label: &str, y_label: &str) {
     let (right, base) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
     for tick in y.ticks() {
         let at = y.position(tick);
@@ -94,8 +114,13 @@ fn draw_axes(svg: &mut String, x: &Axis, y: &Axis) {
         let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{tick}</text>", base + 19.0);
     }
     let middle = (LEFT + right) / 2.0;
-    let _ = writeln!(svg, "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">interval</text>", base + 38.0);
-    let _ = writeln!(svg, "<text x=\"6\" y=\"18\">learning rate</text>");
+    let _ = writeln!(
+        svg,
+        "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+        base + 38.0,
+        escape(x_label)
+    );
+    let _ = writeln!(svg, "<text x=\"6\" y=\"18\">{}</text>", escape(y_label));
 }
 
 /// The `d` of a path through the points.

@@ -100,6 +100,11 @@ impl Runner {
         })
     }
 
+    /// A runner for another supervised task on the same data (the same data set and splits).
+    pub fn with_task(&self, task: &SupervisedConfig) -> Runner {
+        Runner { config: TaskConfig::Supervised(task.clone()), splits: self.splits.clone() }
+    }
+
     /// Description and data of a supervised task.
     pub fn supervised(&self) -> Option<(&SupervisedConfig, &Arc<Splits>)> {
         match (&self.config, &self.splits) {
@@ -135,7 +140,7 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
     let mut last_good = probe;
     for interval in 1..=horizon {
         let before = driver.rolls_back().then(|| task.snapshot());
-        let measured = task.advance(&Knobs::lr(driver.lr))?;
+        let measured = task.advance(&driver.knobs())?;
         let lr = measured.step_size.unwrap_or(driver.lr);
         extra_forward_passes += measured.extra_forward_passes;
         let failed = measured.diverged || measured.stuck;
@@ -215,6 +220,13 @@ impl Driver {
     /// Whether a diverged interval is undone: part of the `pilot` formulation, which its policies carry along.
     fn rolls_back(&self) -> bool {
         matches!(&self.kind, DriverKind::Learned(p) if !matches!(p.control().action, Action::Linear {}))
+    }
+
+    fn knobs(&self) -> Knobs {
+        match &self.kind {
+            DriverKind::Learned(policy) => policy.knobs(),
+            _ => Knobs::lr(self.lr),
+        }
     }
 
     /// After the measured `interval` = 1, 2, …, set the LR of the next one.

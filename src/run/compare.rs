@@ -248,8 +248,13 @@ fn tune(jobs: &mut Jobs<'_>, name: &str, family: &Family, seeds: &[u64], spec: &
 
 /// 100 log-spaced learning rates in [1e-6, 1].
 pub fn grid() -> Vec<f64> {
+    log_grid(GRID_POINTS)
+}
+
+/// `points` ≥ 2 log-spaced learning rates in [1e-6, 1].
+pub fn log_grid(points: usize) -> Vec<f64> {
     let (min, max) = (GRID_BOUNDS.0.ln(), GRID_BOUNDS.1.ln());
-    (0..GRID_POINTS).map(|i| (min + (max - min) * i as f64 / (GRID_POINTS - 1) as f64).exp()).collect()
+    (0..points).map(|i| (min + (max - min) * i as f64 / (points - 1) as f64).exp()).collect()
 }
 
 fn evaluation_jobs(entry: &Entry, options: &CompareOptions<'_>) -> Vec<Job> {
@@ -274,7 +279,8 @@ fn penalty(spec: &TaskSpec) -> f64 {
     10.0 * spec.chance_loss.unwrap_or(1.0)
 }
 
-fn final_loss(run: &RunRecord, spec: &TaskSpec) -> f64 {
+/// Final validation-B loss; a diverged run counts as ten times the loss of knowing nothing.
+pub(crate) fn final_loss(run: &RunRecord, spec: &TaskSpec) -> f64 {
     let last = run.curve.last().map_or(f64::NAN, |c| c.val_loss_b);
     if last.is_finite() { last } else { penalty(spec) }
 }

@@ -81,6 +81,15 @@ impl RunConfig {
         Ok(RunConfig::new(preset.config(), formulation))
     }
 
+    /// Learn for `epochs` instead. Where that is less than one rollout of a single environment (2,048 steps in the paper's
+    /// formulation), all of it is one rollout.
+    pub fn set_budget(&mut self, epochs: u64) {
+        self.learn.epochs = epochs;
+        if self.learn.environments == 1 {
+            self.ppo.n_steps = self.ppo.n_steps.min(epochs as usize);
+        }
+    }
+
     /// Check what the types do not say.
     ///
     /// # Errors

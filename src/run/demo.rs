@@ -96,9 +96,7 @@ fn learn_all(
     if formulation == Formulation::Paper {
         let epochs = config.learn.epochs;
         config = RunConfig { seed: config.seed, ..RunConfig::new(config.task.clone(), formulation) };
-        config.learn.epochs = epochs;
-        // Where the budget is smaller than one rollout of Stable-Baselines3's 2048 steps, all of it is one rollout.
-        config.ppo.n_steps = config.ppo.n_steps.min(epochs as usize);
+        config.set_budget(epochs);
     }
     let configs = seeded(&config, options);
     let what = if formulation == Formulation::Paper { "learning (paper formulation)" } else { "learning" };

@@ -70,6 +70,11 @@ impl<'a> Jobs<'a> {
         Ok(Jobs { runner, store, done, progress, stop })
     }
 
+    /// Go on with another task, with the same store.
+    pub fn set_runner(&mut self, runner: &'a Runner) {
+        self.runner = runner;
+    }
+
     /// The records of `jobs`, in their order.
     ///
     /// # Errors

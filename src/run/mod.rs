@@ -11,6 +11,7 @@ pub mod job;
 pub mod jobs;
 pub mod learn;
 pub mod lock;
+pub mod paper;
 pub mod sensitivity;
 pub mod session;
 pub mod stop;

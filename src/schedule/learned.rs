@@ -9,8 +9,8 @@
 //! No threads, no clock; files are read and written by [`Learned::load`] and [`Learned::save`] alone.
 
 use crate::agent::{Policy, RunningMoments};
-use crate::env::{Control, Controller, anchor_lr};
-use crate::task::Measurement;
+use crate::env::{Control, Controller, anchor_lr, start_lr};
+use crate::task::{Knobs, Measurement};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -19,9 +19,6 @@ use std::path::Path;
 
 /// The version that this program writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
-
-/// Largest distance of a given initial LR from the anchor, in decades, before the anchor replaces it.
-const ANCHOR_DECADES: f64 = 1.5;
 
 /// Where a policy comes from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +58,8 @@ pub struct Learned {
     provenance: Provenance,
     controller: Controller,
     observation: Vec<f32>,
+    action: Vec<f32>,
+    knobs: Knobs,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,8 +88,14 @@ impl Learned {
             let message = format!("the policy takes {have} numbers, the observation has {want}");
             return Err(Error::config("policy", message, "use a policy learned with this observation"));
         }
+        let (have, want) = (policy.sizes.last().copied().unwrap_or(0), control.action_dim());
+        if have != want {
+            let message = format!("the policy gives {have} numbers, the control takes {want}");
+            return Err(Error::config("policy", message, "use a policy learned with these knobs"));
+        }
         let controller = Controller::new(control.clone());
-        Ok(Learned { policy, control, provenance, controller, observation: Vec::new() })
+        let (action, knobs) = (vec![0.0; want], Knobs::lr(controller.lr()));
+        Ok(Learned { policy, control, provenance, controller, observation: Vec::new(), action, knobs })
     }
 
     /// Begin a run of the control's horizon: look at the untrained network (loss and gradient of one batch, no update)
@@ -100,8 +105,7 @@ impl Learned {
     /// from it or not a finite number > 0.
     pub fn start(&mut self, probe: &Measurement, parameters: usize, initial_lr: Option<f64>) -> f64 {
         let anchor = anchor_lr(self.control.anchor, probe, parameters, self.control.lr_bounds);
-        let near = |lr: &f64| lr.is_finite() && *lr > 0.0 && (lr / anchor).log10().abs() <= ANCHOR_DECADES;
-        let initial = initial_lr.filter(near).unwrap_or(anchor);
+        let initial = initial_lr.map_or(anchor, |lr| start_lr(lr, anchor));
         self.controller.start(probe, initial, anchor, &mut self.observation);
         self.decide()
     }
@@ -122,9 +126,14 @@ impl Learned {
     fn decide(&mut self) -> f64 {
         // A network with another number of layers than the policy knows must not stop a training run.
         self.observation.resize(self.policy.sizes[0], 0.0);
-        let mut action = [0.0];
-        self.policy.act(&self.observation, &mut action);
-        self.controller.act(&action).lr
+        self.policy.act(&self.observation, &mut self.action);
+        self.knobs = self.controller.act(&self.action);
+        self.knobs.lr
+    }
+
+    /// The learning rate decided on last, and momentum and weight decay where the policy sets them.
+    pub fn knobs(&self) -> Knobs {
+        self.knobs
     }
 
     /// Plan for another number of intervals than the policy was trained on.
@@ -234,8 +243,8 @@ impl Learned {
                 params.extend(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
             }
         }
-        if sizes.last() != Some(&1) || params.iter().any(|p| !p.is_finite()) {
-            return Err(bad("the network does not end in one finite output".into()));
+        if sizes.is_empty() || params.iter().any(|p| !p.is_finite()) {
+            return Err(bad("the network is empty or not finite".into()));
         }
         Learned::new(Policy::new(sizes, params, metadata.moments), metadata.control, metadata.provenance)
             .map_err(|e| bad(e.to_string()))
@@ -268,6 +277,7 @@ fn example_control() -> Control {
         layers: 1,
         anchor: crate::task::AnchorRule::WeightOverGradient(1e-2),
         divergence_factor: 0.1,
+        knobs: Vec::new(),
     }
 }
 

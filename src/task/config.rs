@@ -23,6 +23,14 @@ pub enum TaskConfig {
 }
 
 impl TaskConfig {
+    /// The table of a supervised task.
+    pub fn supervised(&self) -> Option<&SupervisedConfig> {
+        match self {
+            TaskConfig::Supervised(c) => Some(c),
+            TaskConfig::NoisyQuadratic(_) => None,
+        }
+    }
+
     /// The name shown to people.
     pub fn name(&self) -> &str {
         match self {

@@ -1,0 +1,135 @@
+//! The paper's figures from finished runs.
+
+use crate::report::format::{count, learning_rate};
+use crate::report::paper::PaperFigure;
+use crate::report::record::{IntervalRecord, RunRecord};
+use crate::report::svg::LrSeries;
+use crate::run::paper::results::{Evidence, final_loss};
+
+/// What is drawn of a run.
+type Value = fn(&IntervalRecord) -> f64;
+
+const LOSS: (Value, &str, &str) = (|c| c.val_loss_b, "loss", "validation loss");
+const LR: (Value, &str, &str) = (|c| c.lr, "lr", "learning rate");
+
+/// All figures that the runs allow.
+pub(super) fn figures(e: &Evidence<'_>) -> Vec<PaperFigure> {
+    let mut figures = Vec::new();
+    figures.extend(grid_figure(
+        e,
+        1,
+        0.0,
+        "Losses of the grid search with SGD on MNIST, one thin line for each of the \
+        learning rates from 1e-6 to 1; the best one is named.",
+    ));
+    figures.extend(cifar_figure(e));
+    for (number, budget) in [3, 4, 5].into_iter().zip(e.scale.step_budgets()) {
+        let id = if number == 3 { "mnist/agent/1e-3".to_owned() } else { format!("mnist/agent/{budget}-steps") };
+        let caption = format!("The paper's agent on MNIST after {} steps: one run of each policy.", count(budget));
+        figures.extend(agent_figures(e, number, &id, "steps", &caption));
+    }
+    figures.extend(line_search_figures(e));
+    figures.extend(grid_figure(e, 7, 1e-3, "As figure 1, over the learning rates from 1e-3 to 1."));
+    let caption = "The paper's agent with the reward −validation loss: one run of each policy.";
+    let ablation = agent_figures(e, 8, "mnist/agent/validation-loss", "ablations", caption);
+    figures.extend(ablation.into_iter().map(|f| match f.name.ends_with("-lr") {
+        true => PaperFigure { name: "figure-9-lr".into(), title: f.title.replace("Figure 8", "Figure 9"), ..f },
+        false => f,
+    }));
+    let caption = "For comparison: lrpilot from the same initial learning rate, one run of each policy.";
+    figures.extend(agent_figures(e, 0, "mnist/lrpilot/1e-3", "mnist", caption));
+    figures
+}
+
+fn series(name: &str, run: &RunRecord, value: Value) -> LrSeries {
+    let points = run.curve.iter().map(|c| (c.interval as f64, value(c))).collect();
+    LrSeries { name: name.to_owned(), points, band: None }
+}
+
+fn figure(e: &Evidence<'_>, name: &str, title: &str, caption: &str, experiment: &str) -> PaperFigure {
+    PaperFigure {
+        name: name.into(),
+        title: title.into(),
+        caption: caption.into(),
+        x_label: "epoch".into(),
+        command: e.command(experiment),
+        seeds: e.seeds(),
+        ..PaperFigure::default()
+    }
+}
+
+/// Thin lines for a grid from `smallest` up, and its best run by name.
+fn grid_figure(e: &Evidence<'_>, number: u32, smallest: f64, caption: &str) -> Option<PaperFigure> {
+    let runs: Vec<&RunRecord> =
+        e.of("mnist/sgd/none/grid").iter().filter(|r| r.initial_lr.is_some_and(|lr| lr >= smallest)).collect();
+    let best =
+        runs.iter().filter(|r| final_loss(r).is_finite()).min_by(|a, b| final_loss(a).total_cmp(&final_loss(b)))?;
+    let title = format!("Figure {number}: grid search for SGD");
+    let mut made = figure(e, &format!("figure-{number}-loss"), &title, caption, "mnist");
+    made.y_label = LOSS.2.into();
+    made.series = runs.iter().map(|r| series("", r, LOSS.0)).collect();
+    let name = best.initial_lr.map_or(String::new(), |lr| format!("best: {}", learning_rate(lr)));
+    made.series.push(series(&name, best, LOSS.0));
+    Some(made)
+}
+
+/// One run of each policy, loss and learning rate.
+fn agent_figures(e: &Evidence<'_>, number: u32, id: &str, experiment: &str, caption: &str) -> Vec<PaperFigure> {
+    let runs = e.of(id);
+    let Some(first) = runs.first() else { return Vec::new() };
+    let of_policies: Vec<&RunRecord> = runs.iter().filter(|r| r.seed == first.seed).collect();
+    let (title, file) = match number {
+        0 => ("lrpilot".to_owned(), "lrpilot".to_owned()),
+        n => (format!("Figure {n}"), format!("figure-{n}")),
+    };
+    let make = |(value, short, label): (Value, &str, &str)| {
+        let mut made = figure(e, &format!("{file}-{short}"), &format!("{title}: {label}"), caption, experiment);
+        made.y_label = label.into();
+        let name = |r: &RunRecord| format!("policy {}", r.policy_seed.unwrap_or(0));
+        made.series = of_policies.iter().map(|r| series(&name(r), r, value)).collect();
+        made
+    };
+    vec![make(LOSS), make(LR)]
+}
+
+/// Figure 2: the agents and the best run of each optimizer's grid on CIFAR-100.
+fn cifar_figure(e: &Evidence<'_>) -> Option<PaperFigure> {
+    let caption = "CIFAR-100: the first policy of both agents on the first fresh seed, and the best learning rate of \
+                   each optimizer's grid on the same seed; thin: the whole grids.";
+    let mut made = figure(e, "figure-2-loss", "Figure 2: validation loss on CIFAR-100", caption, "cifar-100");
+    made.y_label = LOSS.2.into();
+    let named = [
+        ("lrpilot", "cifar-100/lrpilot/5e-3"),
+        ("paper's agent", "cifar-100/agent/5e-3"),
+        ("SGD", "cifar-100/sgd/none/best"),
+        ("Adadelta", "cifar-100/adadelta/none/best"),
+        ("Adam", "cifar-100/adam/none/best"),
+    ];
+    for (name, id) in named {
+        made.series.extend(e.of(id).first().map(|r| series(name, r, LOSS.0)));
+    }
+    for optimizer in ["sgd", "adadelta", "adam"] {
+        // Losses beyond any scale would leave nothing to be seen of the others.
+        let grid = e.of(&format!("cifar-100/{optimizer}/none/grid")).iter();
+        made.series.extend(grid.filter(|r| final_loss(r) < 10.0).map(|r| series("", r, LOSS.0)));
+    }
+    (!made.series.is_empty()).then_some(made)
+}
+
+/// Figure 6: line search, agent and lrpilot, loss and learning rate.
+fn line_search_figures(e: &Evidence<'_>) -> Vec<PaperFigure> {
+    let named = [("lrpilot", "mnist/lrpilot/1e-3"), ("SLS", "mnist/sls"), ("paper's agent", "mnist/agent/1e-3")];
+    if e.of("mnist/sls").is_empty() {
+        return Vec::new();
+    }
+    let caption = "Stochastic line search (mean step size of each epoch), the first policy of both agents, one seed.";
+    let make = |(value, short, label): (Value, &str, &str)| {
+        let title = format!("Figure 6: {label}");
+        let mut made = figure(e, &format!("figure-6-{short}"), &title, caption, "sls");
+        made.y_label = label.into();
+        let runs = named.iter().filter_map(|(name, id)| Some((name, e.of(id).first()?)));
+        made.series = runs.map(|(name, run)| series(name, run, value)).collect();
+        made
+    };
+    vec![make(LOSS), make(LR)]
+}

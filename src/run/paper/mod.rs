@@ -1,0 +1,182 @@
+//! The experiments of the paper: its grids, schedulers, agents and ablations as one list of parts, each resumable.
+//!
+//! [`plan`](plan::plan) says what there is to do, [`run`] does it and keeps every finished run below one folder, and
+//! [`results`](results::results) turns the runs into the paper's tables and figures. Each part's runs share the fresh
+//! seeds of the evaluation, so methods are paired.
+
+mod figures;
+pub mod plan;
+pub mod results;
+pub mod scale;
+
+pub use plan::{Experiment, Part, Work, plan};
+pub use scale::{Data, Scale};
+
+use crate::report::record::RunRecord;
+use crate::run::child::{Method, Record, Runner};
+use crate::run::compare::final_loss;
+use crate::run::config::RunConfig;
+use crate::run::jobs::{Job, Jobs};
+use crate::run::session::{Surroundings, learn_in};
+use crate::run::store::Store;
+use crate::task::{SupervisedConfig, TaskConfig};
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The finished runs of each part, by its identifier.
+pub type Runs = BTreeMap<String, Vec<RunRecord>>;
+
+/// Data sets loaded once, and a runner for every task on them.
+pub struct Runners {
+    loaded: BTreeMap<String, Runner>,
+}
+
+impl Runners {
+    /// Load what `parts` need from below `data_root`.
+    ///
+    /// # Errors
+    /// As [`Runner::new`].
+    pub fn new(parts: &[Part], data_root: Option<&Path>) -> Result<Self> {
+        let mut loaded = BTreeMap::new();
+        for task in parts.iter().filter_map(Part::task) {
+            if !loaded.contains_key(&task.name) {
+                let runner = Runner::new(&TaskConfig::Supervised(task.clone()), data_root)?;
+                loaded.insert(task.name.clone(), runner);
+            }
+        }
+        Ok(Runners { loaded })
+    }
+
+    /// A runner for `task`.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if it belongs to no part.
+    pub fn of(&self, task: &SupervisedConfig) -> Result<Runner> {
+        let runner = self.loaded.get(&task.name).ok_or_else(|| Error::Bug(format!("{} is not loaded", task.name)))?;
+        Ok(runner.with_task(task))
+    }
+}
+
+/// Do the parts in `chosen`, with their files below `folder`; `all` is the whole plan, to which parts may refer.
+///
+/// Finished runs and policies found there are not repeated.
+///
+/// # Errors
+/// [`Error::Interrupted`] if stopped, with everything finished so far stored; the tasks' errors and [`Error::Io`].
+pub fn run(
+    folder: &Path,
+    all: &[Part],
+    chosen: &[&Part],
+    runners: &Runners,
+    around: &Surroundings<'_>,
+) -> Result<Runs> {
+    around.progress.start(chosen.iter().map(|p| p.epochs(all)).sum(), "paper");
+    let store = Store::<RunRecord>::open(&folder.join("results.jsonl"))?;
+    let of_parts = chosen.iter().map(|p| runners.of(task_of(p, all)?)).collect::<Result<Vec<_>>>()?;
+    let Some(first) = of_parts.first() else { return Ok(Runs::new()) };
+    let mut worker = Jobs::new(first, Some(store), around.progress, around.stop)?;
+    let mut runs = Runs::new();
+    for (part, runner) in chosen.iter().zip(&of_parts) {
+        let jobs = part_jobs(folder, part, all, runner, &runs, around)?;
+        worker.set_runner(runner);
+        runs.insert(part.id.clone(), worker.run(&jobs)?);
+        around.progress.message(&format!("{}: done", part.id));
+    }
+    around.progress.finish(&format!("{} parts", chosen.len()));
+    Ok(runs)
+}
+
+fn find<'a>(all: &'a [Part], id: &str) -> Result<&'a Part> {
+    all.iter().find(|p| p.id == id).ok_or_else(|| Error::Bug(format!("there is no part {id}")))
+}
+
+/// The task that a part trains, its own or that of the grid it refers to.
+///
+/// # Errors
+/// [`Error::Bug`] for a part that refers to none.
+pub fn task_of<'a>(part: &'a Part, all: &'a [Part]) -> Result<&'a SupervisedConfig> {
+    let task = match &part.work {
+        Work::Best { grid, .. } => find(all, grid)?.task(),
+        _ => part.task(),
+    };
+    task.ok_or_else(|| Error::Bug(format!("{} has no task", part.id)))
+}
+
+/// The training runs of a part; its policies are learned here.
+fn part_jobs(
+    folder: &Path,
+    part: &Part,
+    all: &[Part],
+    runner: &Runner,
+    runs: &Runs,
+    around: &Surroundings<'_>,
+) -> Result<Vec<Job>> {
+    let job = |method: Method, initial_lr: Option<f64>, seed: u64, policy_seed: Option<u64>| Job {
+        stage: "paper",
+        name: part.id.clone(),
+        method,
+        initial_lr,
+        seed,
+        policy_seed,
+        record: Record::Everything,
+    };
+    match &part.work {
+        Work::Runs { schedule, lrs, seeds, .. } => {
+            let method = |lr| Method::OpenLoop { schedule: schedule.clone(), lr };
+            let of_lr = |lr: f64| seeds.iter().map(move |seed| (lr, *seed));
+            Ok(lrs.iter().flat_map(|lr| of_lr(*lr)).map(|(lr, seed)| job(method(lr), Some(lr), seed, None)).collect())
+        }
+        Work::Best { grid, seeds } => {
+            let Work::Runs { schedule, .. } = &find(all, grid)?.work else {
+                return Err(Error::Bug(format!("{grid} is no grid")));
+            };
+            let spec = runner.spec()?;
+            let records = runs.get(grid).map_or(&[][..], Vec::as_slice);
+            let best = records.iter().min_by(|a, b| final_loss(a, &spec).total_cmp(&final_loss(b, &spec)));
+            let lr = best.and_then(|r| r.initial_lr).ok_or_else(|| Error::Bug(format!("{grid} was not run")))?;
+            let method = || Method::OpenLoop { schedule: schedule.clone(), lr };
+            Ok(seeds.iter().map(|seed| job(method(), Some(lr), *seed, None)).collect())
+        }
+        Work::Agent { configs, initial_lr, seeds } => {
+            let agents = folder.join("agents").join(part.id.replace('/', "_"));
+            let learn =
+                |config: &RunConfig| learn_in(&agents.join(format!("seed{}", config.seed)), config, runner, around);
+            let policies = configs.par_iter().map(learn).collect::<Result<Vec<_>>>()?;
+            let of_policy = |policy: &crate::schedule::Learned| {
+                let learned = Method::Learned { policy: Box::new(policy.clone()), lr: *initial_lr };
+                let seed_of_policy = Some(policy.provenance().seed);
+                seeds.iter().map(|seed| job(learned.clone(), *initial_lr, *seed, seed_of_policy)).collect::<Vec<_>>()
+            };
+            Ok(policies.iter().flat_map(of_policy).collect())
+        }
+        Work::Replay { agent, seeds, .. } => {
+            let records = runs.get(agent).map_or(&[][..], Vec::as_slice);
+            let first = records.first().and_then(|r| r.policy_seed);
+            let mut jobs = Vec::new();
+            for record in records.iter().filter(|r| r.policy_seed == first) {
+                let lrs: Vec<f64> = record.curve.iter().map(|c| c.lr).collect();
+                // The source's seed stands where an agent's runs have that of the policy.
+                let replay = |seed: &u64| job(Method::Replay { lrs: lrs.clone() }, None, *seed, Some(record.seed));
+                jobs.extend(seeds.iter().map(replay));
+            }
+            Ok(jobs)
+        }
+    }
+}
+
+/// The parts of the chosen experiments, and those that they refer to.
+pub fn choose<'a>(all: &'a [Part], experiments: &[Experiment]) -> Vec<&'a Part> {
+    let wanted = |p: &&Part| experiments.is_empty() || experiments.contains(&p.experiment);
+    let referred: Vec<&str> = all
+        .iter()
+        .filter(wanted)
+        .filter_map(|p| match &p.work {
+            Work::Replay { agent, .. } => Some(agent.as_str()),
+            Work::Best { grid, .. } => Some(grid.as_str()),
+            _ => None,
+        })
+        .collect();
+    all.iter().filter(|p| wanted(p) || referred.contains(&p.id.as_str())).collect()
+}

@@ -1,0 +1,143 @@
+//! How much of the paper is run: which data, networks, budgets and seeds.
+
+use crate::env::{EnvConfig, Formulation, InitialLr};
+use crate::nn::OptimizerSpec;
+use crate::nn::models::ModelSpec;
+use crate::run::config::RunConfig;
+use crate::task::data::{DatasetName, SplitConfig};
+use crate::task::{SupervisedConfig, TaskConfig};
+
+/// The three sizes. Methods, tables and figures are the same in all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// About a minute: the embedded digits stand in for both data sets. Shows that everything runs, and nothing else.
+    Smoke,
+    /// About an hour on 2 cores: fewer images and smaller networks; epochs, budgets, seeds and methods as in the paper.
+    Laptop,
+    /// The paper's sizes: all images, the network of PyTorch's MNIST example.
+    Full,
+}
+
+/// The two data sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// MNIST.
+    Mnist,
+    /// CIFAR-100 with its 100 classes.
+    Cifar100,
+}
+
+impl Data {
+    /// The name in part identifiers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Data::Mnist => "mnist",
+            Data::Cifar100 => "cifar-100",
+        }
+    }
+}
+
+impl Scale {
+    /// All scales, smallest first.
+    pub const ALL: [Scale; 3] = [Scale::Smoke, Scale::Laptop, Scale::Full];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scale::Smoke => "smoke",
+            Scale::Laptop => "laptop",
+            Scale::Full => "full",
+        }
+    }
+
+    /// What was trained, for the report.
+    pub fn description(self) -> &'static str {
+        match self {
+            Scale::Smoke => {
+                "smoke: 500 of the embedded 8×8 digits in place of MNIST and CIFAR-100, MLP 64–16–10, 4 epochs, a few \
+                 grid points; shows that everything runs, not what the paper measures"
+            }
+            Scale::Laptop => {
+                "laptop: 1,000 MNIST images with an MLP 784–32–10 and 2,000 CIFAR-100 images with an MLP 3072–64–100, \
+                 batch 64; epochs, grids, budgets and seeds as in the paper"
+            }
+            Scale::Full => {
+                "full: 50,000 MNIST images with the network of PyTorch's MNIST example and 40,000 CIFAR-100 images with \
+                 the same network on three channels, batch 64"
+            }
+        }
+    }
+
+    /// Points of the grid of initial learning rates (paper §3: 100).
+    pub fn grid_points(self) -> usize {
+        if self == Scale::Smoke { 4 } else { 100 }
+    }
+
+    /// Agent seeds, and fresh seeds of every evaluation (paper §3: 5).
+    pub fn seeds(self) -> u64 {
+        if self == Scale::Smoke { 2 } else { 5 }
+    }
+
+    /// Epochs that an agent may use (paper §3: 10,000).
+    pub fn budget(self) -> u64 {
+        if self == Scale::Smoke { 64 } else { 10_000 }
+    }
+
+    /// Budgets of figures 3, 4 and 5.
+    pub fn step_budgets(self) -> [u64; 3] {
+        [1, 2, 5].map(|n| n * self.budget())
+    }
+
+    /// Initial and agent learning rates (paper §3).
+    pub fn lrs(self) -> &'static [f64] {
+        const LRS: [f64; 4] = [5e-4, 1e-3, 5e-3, 1e-2];
+        if self == Scale::Smoke { &LRS[1..3] } else { &LRS }
+    }
+
+    /// The task on `data` under `optimizer`.
+    pub fn task(self, data: Data, optimizer: OptimizerSpec) -> SupervisedConfig {
+        let (dataset, train_images, held_back, test, model, horizon) = match (self, data) {
+            (Scale::Smoke, _) => (DatasetName::Digits, 500, 200, 200, "mlp-16", 4),
+            (Scale::Laptop, Data::Mnist) => (DatasetName::Mnist, 1000, 500, 2000, "mlp-32", 100),
+            (Scale::Laptop, Data::Cifar100) => (DatasetName::Cifar100, 2000, 500, 2000, "mlp-64", 100),
+            (Scale::Full, Data::Mnist) => (DatasetName::Mnist, 50_000, 5000, 10_000, "mnist-cnn", 100),
+            (Scale::Full, Data::Cifar100) => (DatasetName::Cifar100, 40_000, 5000, 10_000, "cifar-cnn", 100),
+        };
+        let data_config =
+            SplitConfig { train_images, val_a: held_back, val_b: held_back, test, label_noise: 0.0, data_seed: 0 };
+        SupervisedConfig {
+            name: format!("{} ({})", data.name(), self.name()),
+            dataset,
+            data: data_config,
+            model: ModelSpec::Name(model.into()),
+            optimizer,
+            batch_size: 64,
+            interval_steps: None,
+            horizon,
+            lr_bounds: (1e-6, 1.0),
+        }
+    }
+
+    /// An agent of the paper's formulation: its own learning rate is the initial one (paper A.2).
+    pub fn paper_agent(self, task: SupervisedConfig, lr: f64, seed: u64) -> RunConfig {
+        let mut config = RunConfig { seed, ..RunConfig::new(TaskConfig::Supervised(task), Formulation::Paper) };
+        config.env.initial_lr = Some(InitialLr::Fixed { lr });
+        config.ppo.learning_rate = lr;
+        config.set_budget(self.budget());
+        config
+    }
+
+    /// An agent of formulation `pilot` that starts from `initial_lr`, at the same budget.
+    pub fn pilot_agent(self, task: SupervisedConfig, initial_lr: InitialLr, seed: u64) -> RunConfig {
+        let mut config = RunConfig { seed, ..RunConfig::new(TaskConfig::Supervised(task), Formulation::Pilot) };
+        config.env = EnvConfig { initial_lr: Some(initial_lr), ..config.env };
+        // Episodes of 100 epochs: what trying 8 candidates on 4 seeds would take is better spent on learning.
+        (config.learn.candidates, config.learn.selection_seeds) = (4, 3);
+        if self == Scale::Smoke {
+            (config.learn.environments, config.learn.candidates, config.learn.selection_seeds) = (4, 1, 1);
+            (config.ppo.n_steps, config.ppo.batch_size) = (4, 8);
+        }
+        config.set_budget(self.budget());
+        config
+    }
+}
