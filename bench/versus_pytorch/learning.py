@@ -15,6 +15,7 @@ from stable_baselines3 import PPO, __version__
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from torch.nn import functional
+
 from training import CLASSES, mlp
 from worker import repeat, serve
 
@@ -61,7 +62,7 @@ class TrainingRun(gymnasium.Env):
             layer.reset_parameters()
         self.optimizer.state.clear()
         self.epoch = 0
-        loss, norms = self.gradient(self.x[: self.batch], self.y[: self.batch])
+        _, norms = self.gradient(self.x[: self.batch], self.y[: self.batch])
         self.best = self.validate()
         return self.observe(self.best, norms[None]), {}
 

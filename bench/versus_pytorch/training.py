@@ -4,11 +4,13 @@ python training.py WORK [--threads N] [--channels-last] [--compile]
 """
 
 import argparse
+import itertools
 import time
 
 import torch
 from torch import nn
 from torch.nn import functional
+
 from worker import repeat, serve
 
 CLASSES = 10
@@ -39,7 +41,7 @@ class Residual(nn.Module):
 def mlp(*widths):
     """Dense layers with ReLU between them."""
     layers = [nn.Linear(widths[0], widths[1])]
-    for before, after in zip(widths[1:], widths[2:]):
+    for before, after in itertools.pairwise(widths[1:]):
         layers += [nn.ReLU(inplace=True), nn.Linear(before, after)]
     return nn.Sequential(*layers)
 

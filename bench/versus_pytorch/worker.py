@@ -40,12 +40,14 @@ def serve(threads, prepare):
     """`prepare()` returns a dictionary for the report and a function from seconds to a rate."""
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
+    loaded = peak_rss_mib()
     try:
         info, rate = prepare()
-    except Exception as error:  # Whatever torch.compile raises is the reason why this variant is left out.
+    except (RuntimeError, OSError, ImportError) as error:
+        # What torch.compile raises, without a C++ compiler for example, is the reason why this variant is left out.
         reason = str(error).strip().splitlines() or [""]
         say({"failed": f"{type(error).__name__}: {reason[0]}"})
         return
-    say({"ready": True, "torch": torch.__version__, **info})
+    say({"ready": True, "torch": torch.__version__, "loaded_rss_mib": loaded, **info})
     for line in sys.stdin:
         say({"rate": rate(float(line)), "peak_rss_mib": peak_rss_mib()})
