@@ -5,9 +5,15 @@ import math
 import pathlib
 import sys
 
-HEAD = (
-    "| work | unit | lrpilot | PyTorch, best of its variants | ratio | share of the matrix-product peak | peak memory, MiB |"
-)
+COLUMNS = [
+    "work",
+    "unit",
+    "lrpilot",
+    "PyTorch, best of its variants",
+    "ratio",
+    "share of the matrix-product peak",
+    "peak memory, MiB",
+]
 
 
 def number(value):
@@ -21,7 +27,7 @@ def spread(side):
 
 
 def markdown(results):
-    lines = [HEAD, "|---|---|--:|--:|--:|--:|--:|"]
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|--:|--:|--:|--:|--:|"]
     for row in results["works"]:
         ours, theirs, share = row["lrpilot"], row["pytorch"], row["gemm_share"]
         shares = f"{share['lrpilot']:.1%} : {share['pytorch']:.1%}" if row["flops_per_image"] else "–"
