@@ -15,7 +15,6 @@ from stable_baselines3 import PPO, __version__
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from torch.nn import functional
-
 from training import CLASSES, mlp
 from worker import repeat, serve
 

@@ -44,7 +44,7 @@ def markdown(results):
         "ratio's spread is that of the repetitions' own ratios. Where two numbers stand in a cell, lrpilot's is the first. "
         f"{machine['cpu']}, {machine['cores_used']} of {machine['cores']} cores used; matrix-product peak "
         f"{number(results['gemm_gflops'])} GFLOP/s ({machine['cores_used']} cores together, `gemm` crate). {versions}. "
-        f"{results['date']}, {results['minutes']:.0f} minutes, load before {machine['load_before']:.1f}."
+        f"{results['date']}, {results['minutes']:.1f} minutes, load before {machine['load_before']:.1f}."
     )
     loaded = max(row["pytorch"]["loaded_rss_mib"] for row in results["works"])
     lines += ["", conditions]

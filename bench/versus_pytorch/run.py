@@ -15,6 +15,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import report
@@ -104,20 +105,24 @@ class Variant:
         # One thread compiles, or a pool of helpers would count as memory and compete for the cores.
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
         pipe = subprocess.PIPE
-        self.workers = [
-            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment)
-            for _ in range(processes)
-        ]
+        # Warnings are of no interest, but the last line tells why a process ended without a message. Open until `stop`.
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        streams = {"stdin": pipe, "stdout": pipe, "stderr": self.complaints}
+        self.workers = [subprocess.Popen(command, text=True, env=environment, **streams) for _ in range(processes)]
         self.trial = None
         self.infos = [self.read(worker) for worker in self.workers]
         self.failed = next((i["failed"] for i in self.infos if "failed" in i), None)
         if self.failed:
             self.stop()
 
-    @staticmethod
-    def read(worker):
+    def read(self, worker):
         line = worker.stdout.readline()
-        return json.loads(line) if line else {"failed": f"exit status {worker.wait()} without a message"}
+        if line:
+            return json.loads(line)
+        status = worker.wait()
+        self.complaints.seek(0)
+        last = self.complaints.read().strip().splitlines()[-1:] or ["no message"]
+        return {"failed": f"exit status {status}: {last[0]}"}
 
     def rate(self, seconds):
         """The sum of the processes' rates and of their peak memory."""
@@ -134,6 +139,7 @@ class Variant:
         for worker in self.workers:
             worker.stdin.close()
             worker.wait()
+        self.complaints.close()
 
 
 def variants(python, work, args):
@@ -179,6 +185,7 @@ def summary(values):
 def measure(work, rust, python, args):
     """Both sides in turn on one work, in the opposite order every other time."""
     print(f"{work} ({WORKS[work]})", flush=True)
+    start = time.monotonic()
     finalists, trials = variants(python, work, args)
     ours, theirs, peaks, memory, line = [], {v.name: [] for v in finalists}, [], {}, {}
 
@@ -209,7 +216,7 @@ def measure(work, rust, python, args):
         for side, rate in (("lrpilot", statistics.median(ours)), ("pytorch", statistics.median(theirs[best.name])))
     }
     ratio = statistics.median(ours) / statistics.median(theirs[best.name])
-    print(f"  {ratio:.2f} times {best.name}", flush=True)
+    print(f"  {ratio:.2f} times {best.name}; {time.monotonic() - start:.0f} s", flush=True)
     return {
         "work": work,
         "unit": WORKS[work],

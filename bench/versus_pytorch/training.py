@@ -10,7 +10,6 @@ import time
 import torch
 from torch import nn
 from torch.nn import functional
-
 from worker import repeat, serve
 
 CLASSES = 10
