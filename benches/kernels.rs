@@ -8,7 +8,7 @@ use lrpilot::agent::{Policy, Ppo, PpoConfig, Slot};
 use lrpilot::env::{Env, Formulation, LrEnv, Observation};
 use lrpilot::nn::batch_norm::BatchNorm;
 use lrpilot::nn::conv::{Conv2d, Window};
-use lrpilot::nn::gemm::{Trans, matmul};
+use lrpilot::nn::gemm::{Trans, Update, matmul};
 use lrpilot::nn::layer::{Activation, Layer};
 use lrpilot::nn::loss::cross_entropy;
 use lrpilot::nn::models::named;
@@ -61,7 +61,7 @@ fn product(bencher: Bencher, name: &str) {
     let (m, n, k, ta, tb) = by_name(&PRODUCTS, name);
     let (a, b, mut c) = (random(m * k), random(k * n), vec![0.0; m * n]);
     bencher.counter(ItemsCount::new(2 * m * n * k)).bench_local(|| {
-        matmul(m, n, k, black_box(&a), ta, black_box(&b), tb, 0.0, &mut c);
+        matmul(m, n, k, black_box(&a), ta, black_box(&b), tb, &mut c, Update::Overwrite);
     });
 }
 

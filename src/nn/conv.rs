@@ -2,8 +2,9 @@
 
 use crate::nn::activation::{activation_backward, add_plane_bias_and_activate};
 use crate::nn::gemm::{
-    Into::{Add, Overwrite},
-    Trans, matmul,
+    Trans,
+    Update::{Add, Overwrite},
+    matmul,
 };
 use crate::nn::init::Init;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};

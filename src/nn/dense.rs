@@ -1,7 +1,7 @@
 //! Fully connected layer with a fused pointwise activation (`torch.nn.Linear`).
 
 use crate::nn::activation::{activation_backward, add_bias_and_activate};
-use crate::nn::gemm::{Into::Overwrite, Trans, matmul};
+use crate::nn::gemm::{Trans, Update::Overwrite, matmul};
 use crate::nn::init::Init;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
 

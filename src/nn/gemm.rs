@@ -1,8 +1,9 @@
 //! The matrix product, for the shapes that small networks have. The only module with `unsafe`.
 //!
 //! A tile of `C` stays in registers while `k` runs. Operands are read where they lie; only a transposed `B`, whose rows
-//! do not suit vector loads, is packed first, panel by panel, into a buffer that each thread keeps. Every element is one chain of fused multiply-adds in the order of `k`, whatever the tile or the
-//! instruction set, so AVX-512, AVX2 and NEON give the same bits.
+//! do not suit vector loads, is packed first, panel by panel, into a buffer that each thread keeps. Every element is one
+//! chain of fused multiply-adds in the order of `k`, whatever the tile or the instruction set, so AVX-512, AVX2 and NEON
+//! give the same bits.
 //!
 //! Not here: threads (a run is single-threaded), f64, scaling factors.
 #![allow(unsafe_code)]
@@ -21,7 +22,7 @@ pub enum Trans {
 
 /// What happens to the values that `c` had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Into {
+pub enum Update {
     /// They are replaced.
     Overwrite,
     /// The product is added to them.
@@ -35,14 +36,14 @@ pub enum Into {
 /// If a slice is shorter than its shape.
 ///
 /// ```
-/// use lrpilot::nn::gemm::{matmul, Into::*, Trans::*};
+/// use lrpilot::nn::gemm::{matmul, Update::*, Trans::*};
 /// let mut c = [0.0; 2];
 /// matmul(1, 2, 2, &[1.0, 2.0], No, &[1.0, 2.0, 3.0, 4.0], No, &mut c, Overwrite);
 /// assert_eq!(c, [7.0, 10.0]);
 /// ```
-pub fn matmul(m: usize, n: usize, k: usize, a: &[f32], ta: Trans, b: &[f32], tb: Trans, c: &mut [f32], into: Into) {
+pub fn matmul(m: usize, n: usize, k: usize, a: &[f32], ta: Trans, b: &[f32], tb: Trans, c: &mut [f32], update: Update) {
     assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n, "matmul {m}×{k}·{k}×{n}: slice too short");
-    if k == 0 && into == Into::Overwrite {
+    if k == 0 && update == Update::Overwrite {
         c[..m * n].fill(0.0);
     }
     if m * n * k == 0 {
@@ -50,7 +51,7 @@ pub fn matmul(m: usize, n: usize, k: usize, a: &[f32], ta: Trans, b: &[f32], tb:
     }
     let (a_row, a_col) = if ta == Trans::No { (k, 1) } else { (1, m) };
     PANEL.with_borrow_mut(|packed| {
-        pulp::Arch::new().dispatch(Product { m, n, k, a, a_row, a_col, b, tb, c, into, packed });
+        pulp::Arch::new().dispatch(Product { m, n, k, a, a_row, a_col, b, tb, c, update, packed });
     });
 }
 
@@ -72,7 +73,7 @@ struct Product<'a> {
     b: &'a [f32],
     tb: Trans,
     c: &'a mut [f32],
-    into: Into,
+    update: Update,
     packed: &'a mut Vec<f32>,
 }
 
@@ -93,14 +94,14 @@ impl Product<'_> {
     /// Panels of `NV` vectors of columns; within a panel, tiles of `MR` rows.
     #[inline(always)]
     fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
-        let Product { m, n, k, a, a_row, a_col, b, tb, c, into, packed } = self;
+        let Product { m, n, k, a, a_row, a_col, b, tb, c, update, packed } = self;
         let width = NV * S::F32_LANES;
         if tb == Trans::Yes && packed.len() < PANEL_DEPTH.min(k) * width {
             packed.resize(PANEL_DEPTH.min(k) * width, 0.0);
         }
         for p in (0..k).step_by(PANEL_DEPTH) {
             let depth = PANEL_DEPTH.min(k - p);
-            let add = p > 0 || into == Into::Add;
+            let add = p > 0 || update == Update::Add;
             for j in (0..n).step_by(width) {
                 let columns = width.min(n - j);
                 let (right, right_row) = match tb {
@@ -323,7 +324,7 @@ mod tests {
             let b: Vec<f32> = (0..k * n).map(|i| value(i + 13)).collect();
             let before: Vec<f32> = (0..m * n).map(|i| value(i + 29)).collect();
             let mut c = before.clone();
-            matmul(m, n, k, &a, ta, &b, tb, &mut c, if add { Into::Add } else { Into::Overwrite });
+            matmul(m, n, k, &a, ta, &b, tb, &mut c, if add { Update::Add } else { Update::Overwrite });
             let fused = pulp::x86::V3::try_new().is_some() || cfg!(target_arch = "aarch64");
             for i in 0..m {
                 for j in 0..n {

@@ -96,7 +96,7 @@ pub fn results(scale: Scale, seed: u64, runs: &Runs, parts: &[Part], machine: &s
     let mut findings = Vec::new();
     let mut tables = vec![summary_table(&evidence, &reported)];
     let (mut held, mut judged) = (0, 0);
-    for table in reported.table.iter().filter(|t| scale.lrs().contains(&t.lr) || t.data != Data::Mnist.name()) {
+    for table in &reported.table {
         let (made, below) = method_table(&evidence, &reported, table)?;
         tables.push(made);
         if let (Some(below), "mnist") = (below, table.data.as_str()) {
@@ -236,12 +236,9 @@ fn summary_table(e: &Evidence<'_>, reported: &Reported) -> PaperTable {
         let theirs = |m: &str| summary.losses.get(m).map_or("—".to_owned(), |v| significant(*v));
         rows.push((format!("{} (paper)", summary.data), methods.map(theirs).to_vec()));
         let Some(table) = reported.table.iter().find(|t| t.number == number) else { continue };
-        // The smoke scale has two of the four learning rates.
-        let lr = if table.data == "mnist" { e.scale.lrs()[0] } else { table.lr };
-        let table = ReportedTable { lr, ..table.clone() };
         let ours = |m: &str| {
-            let (_, id) = row_parts(&table, m);
-            let outcome = Outcome::new(&at_lr(e.of(&id), &table, &id));
+            let (_, id) = row_parts(table, m);
+            let outcome = Outcome::new(&at_lr(e.of(&id), table, &id));
             outcome.map_or("not run".into(), |o| significant(o.average))
         };
         rows.push((format!("{} (ours, mean)", summary.data), methods.map(ours).to_vec()));
