@@ -106,6 +106,12 @@ def replay(folder: pathlib.Path, dtype: torch.dtype) -> float:
     for row, order in zip(run["curve"], data["batch_order"].long(), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = row["lr"]
+            if "weight_decay" in row:
+                group["weight_decay"] = row["weight_decay"]
+            if "momentum" in row and "betas" in group:
+                group["betas"] = (row["momentum"], group["betas"][1])
+            elif "momentum" in row:
+                group["momentum"] = row["momentum"]
         model.train()
         losses = []
         for batch in order.split(run["task"]["batch_size"]):

@@ -51,6 +51,8 @@ fn runs(each: usize) -> Vec<RunRecord> {
                 let falling = (2.3 - end) * (-(i as f64) / (2.0 + 3.0 * jitter)).exp();
                 let loss = if diverged && i > 3 { f64::NAN } else { end * shift + falling };
                 IntervalRecord {
+                    momentum: None,
+                    weight_decay: None,
                     interval: i,
                     lr: lr(method, i - 1, if kind == "learned" { rng.random() } else { 0.5 }),
                     train_loss: 0.8 * loss,

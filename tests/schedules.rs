@@ -1,7 +1,7 @@
 //! Schedules against PyTorch and transformers (`tests/golden/schedules.py`), and what must hold for all of them.
 
-use lrpilot::schedule::metric::MetricState;
-use lrpilot::schedule::{MetricDriven, OpenLoop};
+use lrpilot::schedule::metric::{Better, MetricState};
+use lrpilot::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
 use proptest::prelude::*;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ struct Golden {
 struct OpenLoopCase {
     spec: OpenLoop,
     lrs: Vec<f64>,
+    momenta: Option<Vec<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +46,13 @@ fn open_loop_schedules_equal_pytorch() {
                 "{:?}, step {step}: {lr} against {want}",
                 case.spec
             );
+            match (&case.momenta, case.spec.momentum(step)) {
+                (Some(momenta), Some(momentum)) => {
+                    assert!((momentum - momenta[step]).abs() < 1e-12, "{:?}, step {step}: {momentum}", case.spec);
+                }
+                (None, None) => {}
+                other => panic!("{:?}: momentum {other:?}", case.spec),
+            }
         }
     }
 }
@@ -82,11 +90,10 @@ fn warm_up_and_warm_up_stable_decay() {
 /// A first phase of no length: the largest LR at once.
 #[test]
 fn one_cycle_with_an_empty_phase_has_no_nan() {
-    let OpenLoop::OneCycle { div_factor, final_div_factor, three_phase, linear, .. } = OpenLoop::one_cycle(10) else {
-        unreachable!()
-    };
-    let schedule =
-        OpenLoop::OneCycle { total_steps: 10, pct_start: 0.1, div_factor, final_div_factor, three_phase, linear };
+    let mut schedule = OpenLoop::one_cycle(10);
+    if let OpenLoop::OneCycle { pct_start, .. } = &mut schedule {
+        *pct_start = 0.1;
+    }
     let lrs: Vec<f64> = (0..12).map(|t| schedule.lr(1.0, t)).collect();
     assert_eq!(lrs[0], 1.0);
     assert!(lrs.iter().all(|lr| lr.is_finite() && *lr >= 0.0), "{lrs:?}");
@@ -124,6 +131,63 @@ proptest! {
             schedule.check().unwrap();
             let lr = schedule.lr(base, step);
             prop_assert!(lr.is_finite() && lr >= 0.0, "{schedule:?}: {lr}");
+        }
+    }
+}
+
+/// As long as the cosine restarts with the same period, no step is far away.
+#[test]
+fn warm_restarts_take_no_time_at_any_step() {
+    let schedule = OpenLoop::CosineWarmRestarts { t_0: 7, t_mult: 1, eta_min: 0.0 };
+    assert_eq!(schedule.lr(1.0, 7_000_000_000_000 + 3), schedule.lr(1.0, 3));
+}
+
+#[test]
+fn metric_driven_settings_are_checked() {
+    let good = [MetricDriven::Plateau(Plateau::default()), MetricDriven::Greedy(GreedyLr::default())];
+    assert!(good.iter().all(|s| s.check().is_ok()));
+    let plateau = |change: fn(&mut Plateau)| {
+        let mut p = Plateau::default();
+        change(&mut p);
+        MetricDriven::Plateau(p)
+    };
+    let greedy = |change: fn(&mut GreedyLr)| {
+        let mut g = GreedyLr::default();
+        change(&mut g);
+        MetricDriven::Greedy(g)
+    };
+    let bad = [
+        ("factor", plateau(|p| p.factor = 1.0)),
+        ("threshold", plateau(|p| p.threshold = -1.0)),
+        ("eps", plateau(|p| p.eps = f64::NAN)),
+        ("factor", greedy(|g| g.factor = 0.0)),
+        ("min_lr", greedy(|g| g.min_lr = -1.0)),
+        ("max_lr", greedy(|g| g.max_lr = 1e-4)),
+        ("window_size", greedy(|g| g.window_size = 0)),
+        ("reset_start", greedy(|g| g.reset_start = -1)),
+    ];
+    for (key, schedule) in bad {
+        let error = schedule.check().unwrap_err();
+        assert!(error.exit_code() == 78 && error.to_string().contains(key), "{key}: {error}");
+    }
+}
+
+/// A NaN in the smoothing window, or an infinite best metric, is what JSON has no number for.
+#[test]
+fn a_saved_state_goes_on_to_the_same_values() {
+    let specs = [
+        MetricDriven::Greedy(GreedyLr { smooth: true, window_size: 4, patience: 1, ..GreedyLr::default() }),
+        MetricDriven::Plateau(Plateau { mode: Better::Max, patience: 0, ..Plateau::default() }),
+    ];
+    for spec in specs {
+        let mut state = MetricState::new(spec, 0.1);
+        for metric in [1.0, f64::NAN, f64::INFINITY, 0.5] {
+            state.step(metric);
+            let mut copy: MetricState = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+            let mut original = state.clone();
+            for metric in [0.4, 0.3, f64::NAN, 0.2, 0.1] {
+                assert_eq!(copy.step(metric).to_bits(), original.step(metric).to_bits());
+            }
         }
     }
 }

@@ -373,6 +373,8 @@ mod tests {
         let interval = |(i, &loss): (usize, &f64)| IntervalRecord {
             interval: i + 1,
             lr: 0.01,
+            momentum: None,
+            weight_decay: None,
             train_loss: loss,
             val_loss_a: loss,
             val_loss_b: loss,

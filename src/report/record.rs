@@ -39,6 +39,12 @@ pub struct IntervalRecord {
     pub interval: usize,
     /// Learning rate in use during the interval (mean over its steps for schedules that change within it).
     pub lr: f64,
+    /// Momentum (β₁ for Adam) in use, where the method sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// Weight decay in use, where the method sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
     /// Mean training loss.
     #[serde(with = "nan_as_null")]
     pub train_loss: f64,

@@ -133,14 +133,15 @@ impl Runner {
 /// As the task's; divergence is no error but a mark in the record.
 pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record) -> Result<RunRecord> {
     let probe = task.reset(seed)?;
-    let horizon = task.spec().horizon;
+    let (horizon, accepts_momentum) = (task.spec().horizon, task.spec().accepts_momentum);
     let mut driver = Driver::start(method, &probe, task.spec());
     let mut curve = Vec::with_capacity(horizon);
     let (mut diverged, mut extra_forward_passes) = (false, 0);
     let mut last_good = probe;
     for interval in 1..=horizon {
         let before = driver.rolls_back().then(|| task.snapshot());
-        let measured = task.advance(&driver.knobs())?;
+        let knobs = driver.knobs();
+        let measured = task.advance(&knobs)?;
         let lr = measured.step_size.unwrap_or(driver.lr);
         extra_forward_passes += measured.extra_forward_passes;
         let failed = measured.diverged || measured.stuck;
@@ -159,7 +160,18 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
         let look = record == Record::Everything || interval == horizon;
         let (val_loss_b, val_accuracy) =
             if look && !diverged { task.evaluate(Split::ValidationB)? } else { (f64::NAN, f64::NAN) };
-        curve.push(IntervalRecord { interval, lr, train_loss, val_loss_a, val_loss_b, val_accuracy });
+        let momentum = knobs.momentum.filter(|_| accepts_momentum);
+        let weight_decay = knobs.weight_decay;
+        curve.push(IntervalRecord {
+            interval,
+            lr,
+            momentum,
+            weight_decay,
+            train_loss,
+            val_loss_a,
+            val_loss_b,
+            val_accuracy,
+        });
         if diverged {
             break;
         }
@@ -188,6 +200,8 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
 struct Driver {
     kind: DriverKind,
     lr: f64,
+    /// Intervals finished.
+    interval: usize,
 }
 
 enum DriverKind {
@@ -199,22 +213,19 @@ enum DriverKind {
 
 impl Driver {
     fn start(method: &Method, probe: &Measurement, spec: &TaskSpec) -> Self {
-        match method {
+        let (kind, lr) = match method {
             Method::OpenLoop { schedule, lr } => {
-                Driver { lr: schedule.lr(*lr, 0), kind: DriverKind::OpenLoop { schedule: schedule.clone(), base: *lr } }
+                (DriverKind::OpenLoop { schedule: schedule.clone(), base: *lr }, schedule.lr(*lr, 0))
             }
-            Method::Metric { schedule, lr } => {
-                Driver { kind: DriverKind::Metric(MetricState::new(schedule.clone(), *lr)), lr: *lr }
-            }
+            Method::Metric { schedule, lr } => (DriverKind::Metric(MetricState::new(schedule.clone(), *lr)), *lr),
             Method::Learned { policy, lr } => {
                 let mut policy = policy.clone();
                 let lr = policy.start(probe, spec.parameters, *lr);
-                Driver { kind: DriverKind::Learned(policy), lr }
+                (DriverKind::Learned(policy), lr)
             }
-            Method::Replay { lrs } => {
-                Driver { lr: lrs.first().copied().unwrap_or(0.0), kind: DriverKind::Replay(lrs.clone()) }
-            }
-        }
+            Method::Replay { lrs } => (DriverKind::Replay(lrs.clone()), lrs.first().copied().unwrap_or(0.0)),
+        };
+        Driver { kind, lr, interval: 0 }
     }
 
     /// Whether a diverged interval is undone: part of the `pilot` formulation, which its policies carry along.
@@ -225,12 +236,17 @@ impl Driver {
     fn knobs(&self) -> Knobs {
         match &self.kind {
             DriverKind::Learned(policy) => policy.knobs(),
+            // Where the optimizer has no momentum, the task ignores it.
+            DriverKind::OpenLoop { schedule, .. } => {
+                Knobs { momentum: schedule.momentum(self.interval), ..Knobs::lr(self.lr) }
+            }
             _ => Knobs::lr(self.lr),
         }
     }
 
     /// After the measured `interval` = 1, 2, …, set the LR of the next one.
     fn observe(&mut self, m: &Measurement, interval: usize) {
+        self.interval = interval;
         self.lr = match &mut self.kind {
             DriverKind::OpenLoop { schedule, base } => schedule.lr(*base, interval),
             DriverKind::Metric(state) => state.step(m.val_loss),

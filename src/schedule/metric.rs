@@ -1,5 +1,6 @@
 //! Metric-driven schedules: each step takes in a metric and may change the learning rate.
 
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Whether a smaller or a larger metric is better.
@@ -61,6 +62,9 @@ impl Default for Plateau {
 }
 
 /// `transformers.GreedyLR` (5.23; arXiv 2512.14527) with its names and defaults.
+///
+/// One deviation: with `smooth`, transformers keeps a running sum, which a single NaN poisons for ever; here the mean is
+/// taken over the window, so that a NaN leaves it after `window_size` steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GreedyLr {
@@ -122,6 +126,36 @@ pub enum MetricDriven {
     Greedy(GreedyLr),
 }
 
+impl MetricDriven {
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        let ensure = |key: &str, value: f64, ok: bool, wanted: &str| match ok {
+            true => Ok(()),
+            false => Err(Error::config(
+                format!("schedule.{key}"),
+                format!("{value} is not {wanted}"),
+                "leave it out for the library's default",
+            )),
+        };
+        let (factor, threshold, eps, min_lr) = match self {
+            MetricDriven::Plateau(p) => (p.factor, p.threshold, p.eps, p.min_lr),
+            MetricDriven::Greedy(g) => (g.factor, g.threshold, g.eps, g.min_lr),
+        };
+        let at_least_zero = |v: f64| v.is_finite() && v >= 0.0;
+        ensure("factor", factor, factor > 0.0 && factor < 1.0, "in (0, 1)")?;
+        for (key, value) in [("threshold", threshold), ("eps", eps), ("min_lr", min_lr)] {
+            ensure(key, value, at_least_zero(value), "a finite number ≥ 0")?;
+        }
+        let MetricDriven::Greedy(g) = self else { return Ok(()) };
+        ensure("max_lr", g.max_lr, g.max_lr.is_finite() && g.max_lr > g.min_lr, "a finite number above min_lr")?;
+        ensure("window_size", g.window_size as f64, g.window_size > 0, "at least 1")?;
+        ensure("reset_start", g.reset_start as f64, g.reset_start >= 0, "at least 0")
+    }
+}
+
 /// A metric-driven schedule at work.
 ///
 /// ```
@@ -136,13 +170,44 @@ pub struct MetricState {
     schedule: MetricDriven,
     initial_lr: f64,
     lr: f64,
+    #[serde(with = "bits::optional")]
     best: Option<f64>,
     bad: usize,
     good: usize,
     cooldown: usize,
     warmup: usize,
     reset_left: i64,
+    #[serde(with = "bits::list")]
     window: Vec<f64>,
+}
+
+/// Numbers by their bits: a NaN or an infinity among them must survive JSON, which has neither.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub mod optional {
+        use super::*;
+
+        pub fn serialize<S: Serializer>(v: &Option<f64>, s: S) -> Result<S::Ok, S::Error> {
+            v.map(f64::to_bits).serialize(s)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+            Ok(Option::<u64>::deserialize(d)?.map(f64::from_bits))
+        }
+    }
+
+    pub mod list {
+        use super::*;
+
+        pub fn serialize<S: Serializer>(v: &[f64], s: S) -> Result<S::Ok, S::Error> {
+            s.collect_seq(v.iter().map(|v| v.to_bits()))
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
+            Ok(Vec::<u64>::deserialize(d)?.into_iter().map(f64::from_bits).collect())
+        }
+    }
 }
 
 impl MetricState {

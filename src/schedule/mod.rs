@@ -1,5 +1,6 @@
 //! Schedules: the frozen policy. Open-loop and metric-driven ones stand beside it.
 
+mod defaults;
 pub mod distance;
 pub mod learned;
 pub mod metric;

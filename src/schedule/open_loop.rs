@@ -1,5 +1,6 @@
 //! Open-loop schedules: pure functions of the step, equal to PyTorch's classes in closed form.
 
+use crate::schedule::defaults;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -7,7 +8,8 @@ use std::f64::consts::PI;
 /// An open-loop schedule with PyTorch's names. In TOML: `{ type = "cosine-annealing", t_max = 50, eta_min = 0.0 }`.
 ///
 /// The step is whatever the user counts: epochs or optimizer steps. The base LR is the optimizer's initial LR, for
-/// [`OpenLoop::OneCycle`] and [`OpenLoop::Cyclic`] it is `max_lr`.
+/// [`OpenLoop::OneCycle`] and [`OpenLoop::Cyclic`] it is `max_lr`. Parameters left out have PyTorch's defaults. A growing
+/// schedule (γ > 1) grows without limit, as in PyTorch: after enough steps to infinity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OpenLoop {
@@ -16,17 +18,22 @@ pub enum OpenLoop {
     /// `ConstantLR`: base·factor for the first `total_iters` steps.
     Constant {
         /// In (0, 1].
+        #[serde(default = "defaults::third")]
         factor: f64,
         /// Steps.
+        #[serde(default = "defaults::five")]
         total_iters: usize,
     },
     /// `LinearLR`: the factor goes linearly from `start_factor` to `end_factor`.
     Linear {
         /// In (0, 1].
+        #[serde(default = "defaults::third")]
         start_factor: f64,
         /// In [0, 1].
+        #[serde(default = "defaults::one")]
         end_factor: f64,
         /// Steps, ≥ 1.
+        #[serde(default = "defaults::five")]
         total_iters: usize,
     },
     /// `StepLR`: times γ every `step_size` steps.
@@ -34,6 +41,7 @@ pub enum OpenLoop {
         /// ≥ 1.
         step_size: usize,
         /// γ ≥ 0.
+        #[serde(default = "defaults::tenth")]
         gamma: f64,
     },
     /// `MultiStepLR`: times γ at each milestone.
@@ -41,6 +49,7 @@ pub enum OpenLoop {
         /// Steps, in any order.
         milestones: Vec<usize>,
         /// γ ≥ 0.
+        #[serde(default = "defaults::tenth")]
         gamma: f64,
     },
     /// `ExponentialLR`: times γ every step.
@@ -51,8 +60,10 @@ pub enum OpenLoop {
     /// `PolynomialLR`: base·(1 − t/total)^power.
     Polynomial {
         /// ≥ 1.
+        #[serde(default = "defaults::five")]
         total_iters: usize,
         /// ≥ 0.
+        #[serde(default = "defaults::one")]
         power: f64,
     },
     /// `CosineAnnealingLR`: half a cosine from base to `eta_min`; beyond `t_max` the cosine goes on, as in PyTorch.
@@ -60,6 +71,7 @@ pub enum OpenLoop {
         /// ≥ 1.
         t_max: usize,
         /// ≥ 0.
+        #[serde(default)]
         eta_min: f64,
     },
     /// `CosineAnnealingWarmRestarts`: the cosine starts anew after T₀, T₀·T_mult, … steps.
@@ -67,8 +79,10 @@ pub enum OpenLoop {
         /// T₀ ≥ 1.
         t_0: usize,
         /// T_mult ≥ 1.
+        #[serde(default = "defaults::once")]
         t_mult: usize,
         /// ≥ 0.
+        #[serde(default)]
         eta_min: f64,
     },
     /// `OneCycleLR` (cosine, two phases unless `three_phase`): base is `max_lr`. After the end the last LR is held,
@@ -77,28 +91,55 @@ pub enum OpenLoop {
         /// Steps, ≥ 2.
         total_steps: usize,
         /// Share of the steps on the way up, in (0, 1).
+        #[serde(default = "defaults::pct_start")]
         pct_start: f64,
         /// Initial LR = max/div_factor, > 0.
+        #[serde(default = "defaults::div_factor")]
         div_factor: f64,
         /// Last LR = initial/final_div_factor, > 0.
+        #[serde(default = "defaults::final_div_factor")]
         final_div_factor: f64,
         /// Come down to the initial LR first, then to the last.
+        #[serde(default)]
         three_phase: bool,
         /// Straight lines instead of cosines.
+        #[serde(default)]
         linear: bool,
+        /// Whether momentum runs against the LR; see [`OpenLoop::momentum`].
+        #[serde(default = "defaults::yes")]
+        cycle_momentum: bool,
+        /// Momentum at the largest LR, in [0, 1).
+        #[serde(default = "defaults::one_cycle_base")]
+        base_momentum: f64,
+        /// Momentum at the ends, in [0, 1).
+        #[serde(default = "defaults::one_cycle_max")]
+        max_momentum: f64,
     },
     /// `CyclicLR` (triangular): between `base_lr` and the given base, which is `max_lr`.
     Cyclic {
         /// Lower LR, ≥ 0.
         base_lr: f64,
         /// Steps up, ≥ 1.
+        #[serde(default = "defaults::step_size_up")]
         step_size_up: usize,
-        /// Steps down, ≥ 1.
-        step_size_down: usize,
+        /// Steps down, ≥ 1; as many as up if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step_size_down: Option<usize>,
         /// Shape of the cycles.
+        #[serde(default)]
         mode: CyclicMode,
         /// γ of `exp_range`.
+        #[serde(default = "defaults::one")]
         gamma: f64,
+        /// Whether momentum runs against the LR; see [`OpenLoop::momentum`].
+        #[serde(default = "defaults::yes")]
+        cycle_momentum: bool,
+        /// Momentum at the largest LR, in [0, 1).
+        #[serde(default = "defaults::cyclic_base")]
+        base_momentum: f64,
+        /// Momentum at the smallest LR, in [0, 1).
+        #[serde(default = "defaults::cyclic_max")]
+        max_momentum: f64,
     },
     /// `SequentialLR`: schedules one after another, each counting from 0.
     Sequential {
@@ -126,10 +167,11 @@ pub enum OpenLoop {
 }
 
 /// Shapes of [`OpenLoop::Cyclic`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CyclicMode {
     /// Always the same height.
+    #[default]
     Triangular,
     /// Half the height with each cycle.
     Triangular2,
@@ -147,7 +189,18 @@ impl OpenLoop {
             final_div_factor: 1e4,
             three_phase: false,
             linear: false,
+            cycle_momentum: true,
+            base_momentum: defaults::one_cycle_base(),
+            max_momentum: defaults::one_cycle_max(),
         }
+    }
+
+    /// The same schedule without cycling momentum (`cycle_momentum=False`).
+    pub fn without_momentum(mut self) -> Self {
+        if let OpenLoop::OneCycle { cycle_momentum, .. } | OpenLoop::Cyclic { cycle_momentum, .. } = &mut self {
+            *cycle_momentum = false;
+        }
+        self
     }
 
     /// `CosineAnnealingLR` to 0 over `t_max`.
@@ -172,7 +225,7 @@ impl OpenLoop {
                 let share = step.min(*total_iters) as f64 / *total_iters as f64;
                 base * (start_factor + (end_factor - start_factor) * share)
             }
-            OpenLoop::Step { step_size, gamma } => base * gamma.powi((step / step_size) as i32),
+            OpenLoop::Step { step_size, gamma } => base * gamma.powf((step / step_size) as f64),
             OpenLoop::MultiStep { milestones, gamma } => {
                 base * gamma.powi(milestones.iter().filter(|m| **m <= step).count() as i32)
             }
@@ -182,6 +235,9 @@ impl OpenLoop {
             }
             OpenLoop::CosineAnnealing { t_max, eta_min } => half_cosine(base, *eta_min, t / *t_max as f64),
             OpenLoop::CosineWarmRestarts { t_0, t_mult, eta_min } => {
+                if *t_mult == 1 {
+                    return half_cosine(base, *eta_min, (step % t_0) as f64 / *t_0 as f64);
+                }
                 let (mut start, mut length) = (0, *t_0);
                 while step >= start + length {
                     start += length;
@@ -189,25 +245,12 @@ impl OpenLoop {
                 }
                 half_cosine(base, *eta_min, (step - start) as f64 / length as f64)
             }
-            OpenLoop::OneCycle { .. } => self.one_cycle_lr(base, t),
-            OpenLoop::Cyclic { base_lr, step_size_up, step_size_down, mode, gamma } => {
-                let (up, total) = (*step_size_up as f64, (step_size_up + step_size_down) as f64);
-                let cycle = (1.0 + t / total).floor();
-                let x = 1.0 + t / total - cycle;
-                let ratio = up / total;
-                let scale = if x <= ratio { x / ratio } else { (x - 1.0) / (ratio - 1.0) };
-                let height = match mode {
-                    CyclicMode::Triangular => 1.0,
-                    CyclicMode::Triangular2 => 0.5f64.powf(cycle - 1.0),
-                    CyclicMode::ExpRange => gamma.powf(t),
-                };
-                base_lr + (base - base_lr) * scale * height
+            OpenLoop::OneCycle { div_factor, final_div_factor, .. } => {
+                let initial = base / div_factor;
+                self.one_cycle_value(t, initial, base, initial / final_div_factor, initial)
             }
-            OpenLoop::Sequential { schedules, milestones } => {
-                let i = milestones.iter().filter(|m| **m <= step).count().min(schedules.len() - 1);
-                let start = if i == 0 { 0 } else { milestones[i - 1] };
-                schedules[i].lr(base, step - start)
-            }
+            OpenLoop::Cyclic { base_lr, .. } => base_lr + (base - base_lr) * self.cyclic_height(step),
+            OpenLoop::Sequential { .. } => self.part(step).map_or(base, |(schedule, step)| schedule.lr(base, step)),
             OpenLoop::Warmup { steps, then } => {
                 if step < *steps {
                     base * (t + 1.0) / *steps as f64
@@ -225,18 +268,50 @@ impl OpenLoop {
         }
     }
 
-    fn one_cycle_lr(&self, max: f64, t: f64) -> f64 {
-        let OpenLoop::OneCycle { total_steps, pct_start, div_factor, final_div_factor, three_phase, linear } = self
-        else {
-            return max;
-        };
+    /// The momentum of `step` (β₁ for Adam), for schedules that cycle it against the LR as PyTorch's OneCycleLR and
+    /// CyclicLR do by default; `None` for the others. The caller sets it,
+    /// where the optimizer has one; runs here do so for optimizers built with momentum, while PyTorch also gives one to an
+    /// SGD built without.
+    ///
+    /// ```
+    /// use lrpilot::schedule::OpenLoop;
+    /// assert_eq!(OpenLoop::one_cycle(10).momentum(0), Some(0.95));
+    /// assert_eq!(OpenLoop::cosine(10).momentum(0), None);
+    /// ```
+    pub fn momentum(&self, step: usize) -> Option<f64> {
+        match self {
+            OpenLoop::OneCycle { cycle_momentum: true, base_momentum, max_momentum, .. } => {
+                Some(self.one_cycle_value(step as f64, *max_momentum, *base_momentum, *max_momentum, *max_momentum))
+            }
+            OpenLoop::Cyclic { cycle_momentum: true, base_momentum, max_momentum, .. } => {
+                Some(max_momentum - (max_momentum - base_momentum) * self.cyclic_height(step))
+            }
+            OpenLoop::Sequential { .. } => {
+                let (schedule, step) = self.part(step)?;
+                schedule.momentum(step)
+            }
+            OpenLoop::Warmup { steps, then } => then.momentum(step.saturating_sub(*steps)),
+            _ => None,
+        }
+    }
+
+    /// The schedule of a sequence that is in force at `step`, and the step in its own count.
+    fn part(&self, step: usize) -> Option<(&OpenLoop, usize)> {
+        let OpenLoop::Sequential { schedules, milestones } = self else { return None };
+        let i = milestones.iter().filter(|m| **m <= step).count().min(schedules.len() - 1);
+        let start = if i == 0 { 0 } else { milestones[i - 1] };
+        Some((&schedules[i], step - start))
+    }
+
+    /// What runs from `first` to `peak` and then to `last`, by way of `between` with three phases.
+    fn one_cycle_value(&self, t: f64, first: f64, peak: f64, last: f64, between: f64) -> f64 {
+        let OpenLoop::OneCycle { total_steps, pct_start, three_phase, linear, .. } = self else { return peak };
         let n = *total_steps as f64;
-        let (initial, up_end) = (max / div_factor, pct_start * n - 1.0);
-        let minimum = initial / final_div_factor;
+        let up_end = pct_start * n - 1.0;
         let phases: &[(f64, f64, f64)] = if *three_phase {
-            &[(up_end, initial, max), (2.0 * pct_start * n - 2.0, max, initial), (n - 1.0, initial, minimum)]
+            &[(up_end, first, peak), (2.0 * pct_start * n - 2.0, peak, between), (n - 1.0, between, last)]
         } else {
-            &[(up_end, initial, max), (n - 1.0, max, minimum)]
+            &[(up_end, first, peak), (n - 1.0, peak, last)]
         };
         let t = t.min(n - 1.0);
         let mut start = 0.0;
@@ -248,7 +323,25 @@ impl OpenLoop {
             }
             start = end;
         }
-        minimum
+        last
+    }
+
+    /// How far up a cycle is, scaled as its mode says: 0 at the base.
+    fn cyclic_height(&self, step: usize) -> f64 {
+        let OpenLoop::Cyclic { step_size_up, step_size_down, mode, gamma, .. } = self else { return 0.0 };
+        let up = *step_size_up as f64;
+        let total = up + step_size_down.unwrap_or(*step_size_up) as f64;
+        let t = step as f64;
+        let cycle = (1.0 + t / total).floor();
+        let x = 1.0 + t / total - cycle;
+        let ratio = up / total;
+        let scale = if x <= ratio { x / ratio } else { (x - 1.0) / (ratio - 1.0) };
+        let height = match mode {
+            CyclicMode::Triangular => 1.0,
+            CyclicMode::Triangular2 => 0.5f64.powf(cycle - 1.0),
+            CyclicMode::ExpRange => gamma.powf(t),
+        };
+        scale * height
     }
 
     /// Check what the types do not say.
@@ -259,6 +352,7 @@ impl OpenLoop {
         let at_least_one = |key: &str, v: usize| ensure(key, v as f64, v > 0, "at least 1");
         let number = |key: &str, v: f64| ensure(key, v, v.is_finite() && v >= 0.0, "a finite number ≥ 0");
         let positive = |key: &str, v: f64| ensure(key, v, v.is_finite() && v > 0.0, "a finite number > 0");
+        let momentum = |key: &str, v: f64| ensure(key, v, (0.0..1.0).contains(&v), "a number in [0, 1)");
         match self {
             OpenLoop::Fixed {} => Ok(()),
             OpenLoop::Constant { factor, .. } => {
@@ -287,16 +381,28 @@ impl OpenLoop {
                 at_least_one("t_mult", *t_mult)?;
                 number("eta_min", *eta_min)
             }
-            OpenLoop::OneCycle { total_steps, pct_start, div_factor, final_div_factor, .. } => {
+            OpenLoop::OneCycle {
+                total_steps,
+                pct_start,
+                div_factor,
+                final_div_factor,
+                base_momentum,
+                max_momentum,
+                ..
+            } => {
+                momentum("base_momentum", *base_momentum)?;
+                momentum("max_momentum", *max_momentum)?;
                 ensure("total_steps", *total_steps as f64, *total_steps > 1, "at least 2")?;
                 ensure("pct_start", *pct_start, *pct_start > 0.0 && *pct_start < 1.0, "in (0, 1)")?;
                 positive("div_factor", *div_factor)?;
                 positive("final_div_factor", *final_div_factor)
             }
-            OpenLoop::Cyclic { base_lr, step_size_up, step_size_down, gamma, .. } => {
+            OpenLoop::Cyclic { base_lr, step_size_up, step_size_down, gamma, base_momentum, max_momentum, .. } => {
+                momentum("base_momentum", *base_momentum)?;
+                momentum("max_momentum", *max_momentum)?;
                 number("base_lr", *base_lr)?;
                 at_least_one("step_size_up", *step_size_up)?;
-                at_least_one("step_size_down", *step_size_down)?;
+                at_least_one("step_size_down", step_size_down.unwrap_or(1))?;
                 number("gamma", *gamma)
             }
             OpenLoop::Sequential { schedules, milestones } => {

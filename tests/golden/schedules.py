@@ -21,14 +21,17 @@ def optimizer(lr=BASE):
 
 
 def run(make):
+    """Learning rates, and momenta where the scheduler cycles them."""
     opt = optimizer()
     scheduler = make(opt)
-    lrs = []
-    for _ in range(STEPS):
+    lrs, momenta = [], []
+    for step in range(STEPS):
         lrs.append(opt.param_groups[0]["lr"])
+        momenta.append(opt.param_groups[0]["momentum"])
         opt.step()
-        scheduler.step()
-    return lrs
+        if step < STEPS - 1:
+            scheduler.step()
+    return {"lrs": lrs, "momenta": momenta if momenta[0] else None}
 
 
 def sequential(opt):
@@ -38,11 +41,11 @@ def sequential(opt):
 
 
 def one_cycle(total_steps, **options):
-    return lambda opt: schedulers.OneCycleLR(opt, max_lr=BASE, total_steps=total_steps, cycle_momentum=False, **options)
+    return lambda opt: schedulers.OneCycleLR(opt, max_lr=BASE, total_steps=total_steps, **options)
 
 
 def cyclic(**options):
-    return lambda opt: schedulers.CyclicLR(opt, base_lr=0.01, max_lr=BASE, cycle_momentum=False, **options)
+    return lambda opt: schedulers.CyclicLR(opt, base_lr=0.01, max_lr=BASE, **options)
 
 
 OPEN_LOOP = [
@@ -102,6 +105,46 @@ OPEN_LOOP = [
             )
         for mode in ["triangular", "triangular2", "exp_range"]
     ],
+    # PyTorch's defaults: only what has none is given.
+    ({"type": "constant"}, schedulers.ConstantLR),
+    ({"type": "linear"}, schedulers.LinearLR),
+    ({"type": "step", "step_size": 20}, lambda o: schedulers.StepLR(o, 20)),
+    ({"type": "multi-step", "milestones": [7, 7, 50]}, lambda o: schedulers.MultiStepLR(o, [7, 7, 50])),
+    ({"type": "polynomial"}, schedulers.PolynomialLR),
+    ({"type": "cosine-annealing", "t_max": 70}, lambda o: schedulers.CosineAnnealingLR(o, 70)),
+    ({"type": "cosine-warm-restarts", "t_0": 11}, lambda o: schedulers.CosineAnnealingWarmRestarts(o, 11)),
+    ({"type": "one-cycle", "total_steps": 70}, one_cycle(70)),
+    ({"type": "cyclic", "base_lr": 0.01}, cyclic()),
+    # Further settings.
+    ({"type": "constant", "factor": 1.0, "total_iters": 0}, lambda o: schedulers.ConstantLR(o, 1.0, 0)),
+    (
+        {"type": "linear", "start_factor": 1.0, "end_factor": 0.0, "total_iters": 60},
+        lambda o: schedulers.LinearLR(o, 1.0, 0.0, 60),
+    ),
+    ({"type": "step", "step_size": 1, "gamma": 1.05}, lambda o: schedulers.StepLR(o, 1, 1.05)),
+    ({"type": "exponential", "gamma": 1.0}, lambda o: schedulers.ExponentialLR(o, 1.0)),
+    ({"type": "exponential", "gamma": 0.5}, lambda o: schedulers.ExponentialLR(o, 0.5)),
+    ({"type": "polynomial", "total_iters": 65, "power": 0.5}, lambda o: schedulers.PolynomialLR(o, 65, 0.5)),
+    (
+        {"type": "cosine-warm-restarts", "t_0": 3, "t_mult": 3, "eta_min": 0.05},
+        lambda o: schedulers.CosineAnnealingWarmRestarts(o, 3, 3, 0.05),
+    ),
+    (
+        {"type": "one-cycle", "total_steps": 75, "pct_start": 0.4, "three_phase": True, "cycle_momentum": False},
+        one_cycle(75, pct_start=0.4, three_phase=True, cycle_momentum=False),
+    ),
+    (
+        {"type": "one-cycle", "total_steps": 80, "base_momentum": 0.7, "max_momentum": 0.9, "linear": True},
+        one_cycle(80, base_momentum=0.7, max_momentum=0.9, anneal_strategy="linear"),
+    ),
+    (
+        {"type": "cyclic", "base_lr": 0.01, "step_size_up": 7, "mode": "triangular2", "cycle_momentum": False},
+        cyclic(step_size_up=7, mode="triangular2", cycle_momentum=False),
+    ),
+    (
+        {"type": "cyclic", "base_lr": 0.01, "step_size_up": 3, "step_size_down": 9, "base_momentum": 0.5},
+        cyclic(step_size_up=3, step_size_down=9, base_momentum=0.5),
+    ),
     (
         {
             "type": "sequential",
@@ -126,6 +169,8 @@ METRIC = [
         schedulers.ReduceLROnPlateau,
     ),
     ({"type": "plateau", "mode": "max", "patience": 0, "factor": 0.9}, schedulers.ReduceLROnPlateau),
+    # Reductions below eps are not made: from 0.3 by halves, the one from 0.0375 on.
+    ({"type": "plateau", "patience": 0, "factor": 0.5, "eps": 0.02}, schedulers.ReduceLROnPlateau),
     ({"type": "greedy"}, GreedyLR),
     ({"type": "greedy", "patience": 1, "factor": 0.8, "cooldown": 2, "warmup": 3, "max_lr": 0.7}, GreedyLR),
     ({"type": "greedy", "patience": 2, "factor": 0.5, "min_lr": 0.05, "reset_start": 3}, GreedyLR),
@@ -147,7 +192,7 @@ def run_metric(spec, scheduler_class, metrics):
 metrics = {"falling": falling, "noisy": noisy, "spiky": spiky}
 golden = {
     "base": BASE,
-    "open_loop": [{"spec": spec, "lrs": run(make)} for spec, make in OPEN_LOOP],
+    "open_loop": [{"spec": spec, **run(make)} for spec, make in OPEN_LOOP],
     "metrics": {name: [None if math.isnan(v) else v for v in values] for name, values in metrics.items()},
     "metric": [
         {"spec": spec, "metrics": name, "lrs": run_metric(spec, scheduler_class, values)}

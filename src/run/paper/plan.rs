@@ -179,7 +179,8 @@ fn optimizer(name: &str) -> OptimizerSpec {
 fn scheduler(name: &str, horizon: usize) -> OpenLoop {
     match name {
         "constant-lr" => OpenLoop::Constant { factor: 1.0 / 3.0, total_iters: 5 },
-        "one-cycle" => OpenLoop::one_cycle(horizon),
+        // PyTorch cycles momentum by default and then refuses Adadelta; it is left out for all of them.
+        "one-cycle" => OpenLoop::one_cycle(horizon).without_momentum(),
         _ => OpenLoop::Fixed {},
     }
 }
