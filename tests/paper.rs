@@ -26,6 +26,16 @@ fn the_transcription_is_complete_and_its_notes_are_true() {
     assert!(reported.summary.iter().all(|s| s.losses.len() == methods.len()));
     let table = |n: u32| reported.table.iter().find(|t| t.number == n).unwrap();
     // What the notes say.
+    let best = table(6).rows.iter().map(|r| r.1);
+    let summary = ["agent", "sgd", "adadelta", "adam", "sgd-sch", "adadelta-sch", "adam-sch"]
+        .map(|m| reported.summary[0].losses[m]);
+    let differ: Vec<usize> =
+        best.zip(summary).enumerate().filter(|(_, (a, b))| (a - b).abs() > 0.01).map(|(i, _)| i).collect();
+    assert_eq!(differ, [3], "Adam alone");
+    assert!((reported.summary[1].losses["adam-sch"] - 10f64.ln()).abs() < 0.01);
+    assert!(table(10).rows[6].3 && table(10).rows[6].1 == table(10).rows[6].2);
+    assert!(reported.table.iter().all(|t| t.rows[1..].iter().any(|r| r.1 < t.rows[0].1)));
+    assert!(reported.summary.iter().all(|s| s.losses.values().any(|l| *l < s.losses["agent"])));
     assert_eq!(table(3).rows, table(4).rows);
     assert!((table(10).rows[0].1 - 100f64.ln()).abs() < 0.01);
     assert!(

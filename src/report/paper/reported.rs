@@ -46,7 +46,7 @@ pub struct ReportedTable {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Note {
-    /// The tables it is about.
+    /// The tables it is about; none for the paper as a whole.
     pub tables: Vec<u32>,
     /// What is wrong.
     pub text: String,
@@ -66,6 +66,11 @@ impl Reported {
     pub fn load() -> Result<Self> {
         toml::from_str(include_str!("../../../paper/reported.toml"))
             .map_err(|e| Error::Bug(format!("paper/reported.toml: {e}")))
+    }
+
+    /// The notes about the paper as a whole.
+    pub fn general_notes(&self) -> impl Iterator<Item = &str> {
+        self.note.iter().filter(|n| n.tables.is_empty()).map(|n| n.text.as_str())
     }
 
     /// The notes about table `number`.

@@ -93,7 +93,7 @@ impl Outcome {
 pub fn results(scale: Scale, seed: u64, runs: &Runs, parts: &[Part], machine: &str) -> Result<PaperResults> {
     let evidence = Evidence { scale, seed, runs, parts };
     let reported = Reported::load()?;
-    let mut findings = Vec::new();
+    let mut findings: Vec<String> = reported.general_notes().map(String::from).collect();
     let mut tables = vec![summary_table(&evidence, &reported)];
     let (mut held, mut judged) = (0, 0);
     for table in &reported.table {
