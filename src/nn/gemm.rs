@@ -42,16 +42,50 @@ pub enum Update {
 /// assert_eq!(c, [7.0, 10.0]);
 /// ```
 pub fn matmul(m: usize, n: usize, k: usize, a: &[f32], ta: Trans, b: &[f32], tb: Trans, c: &mut [f32], update: Update) {
-    assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n, "matmul {m}×{k}·{k}×{n}: slice too short");
-    if k == 0 && update == Update::Overwrite {
-        c[..m * n].fill(0.0);
-    }
-    if m * n * k == 0 {
+    let a_stride = if ta == Trans::No { k } else { m };
+    let b_stride = if tb == Trans::No { n } else { k };
+    matmul_strided(m, n, k, (a, a_stride), ta, (b, b_stride), tb, (c, n), update);
+}
+
+/// As [`matmul`], with the distance between stored rows beside each slice.
+///
+/// # Panics
+/// If a slice is shorter than its shape or a distance shorter than a row.
+pub fn matmul_strided(
+    m: usize,
+    n: usize,
+    k: usize,
+    (a, a_stride): (&[f32], usize),
+    ta: Trans,
+    (b, b_stride): (&[f32], usize),
+    tb: Trans,
+    (c, c_stride): (&mut [f32], usize),
+    update: Update,
+) {
+    if m * n == 0 {
         return;
     }
-    let (a_row, a_col) = if ta == Trans::No { (k, 1) } else { (1, m) };
+    let holds = |len: usize, stride: usize, rows: usize, columns: usize| {
+        rows * columns == 0 || (stride >= columns && len >= (rows - 1) * stride + columns)
+    };
+    let stored =
+        |trans: Trans, rows: usize, columns: usize| if trans == Trans::No { (rows, columns) } else { (columns, rows) };
+    let ((a_rows, a_columns), (b_rows, b_columns)) = (stored(ta, m, k), stored(tb, k, n));
+    assert!(
+        holds(a.len(), a_stride, a_rows, a_columns)
+            && holds(b.len(), b_stride, b_rows, b_columns)
+            && holds(c.len(), c_stride, m, n),
+        "matmul {m}×{k}·{k}×{n}: slice or row too short"
+    );
+    if k == 0 {
+        if update == Update::Overwrite {
+            c.chunks_mut(c_stride).take(m).for_each(|row| row[..n].fill(0.0));
+        }
+        return;
+    }
+    let (a_row, a_col) = if ta == Trans::No { (a_stride, 1) } else { (1, a_stride) };
     PANEL.with_borrow_mut(|packed| {
-        pulp::Arch::new().dispatch(Product { m, n, k, a, a_row, a_col, b, tb, c, update, packed });
+        pulp::Arch::new().dispatch(Product { m, n, k, a, a_row, a_col, b, b_stride, tb, c, c_stride, update, packed });
     });
 }
 
@@ -71,8 +105,10 @@ struct Product<'a> {
     a_row: usize,
     a_col: usize,
     b: &'a [f32],
+    b_stride: usize,
     tb: Trans,
     c: &'a mut [f32],
+    c_stride: usize,
     update: Update,
     packed: &'a mut Vec<f32>,
 }
@@ -94,7 +130,7 @@ impl Product<'_> {
     /// Panels of `NV` vectors of columns; within a panel, tiles of `MR` rows.
     #[inline(always)]
     fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
-        let Product { m, n, k, a, a_row, a_col, b, tb, c, update, packed } = self;
+        let Product { m, n, k, a, a_row, a_col, b, b_stride, tb, c, c_stride, update, packed } = self;
         let width = NV * S::F32_LANES;
         if tb == Trans::Yes && packed.len() < PANEL_DEPTH.min(k) * width {
             packed.resize(PANEL_DEPTH.min(k) * width, 0.0);
@@ -105,23 +141,23 @@ impl Product<'_> {
             for j in (0..n).step_by(width) {
                 let columns = width.min(n - j);
                 let (right, right_row) = match tb {
-                    Trans::No => (b[p * n + j..].as_ptr(), n),
+                    Trans::No => (b[p * b_stride + j..].as_ptr(), b_stride),
                     Trans::Yes if is_wide::<S>() => {
-                        pack_transposed::<true>(columns, depth, &b[j * k + p..], k, packed, width);
+                        pack_transposed::<true>(columns, depth, &b[j * b_stride + p..], b_stride, packed, width);
                         (packed.as_ptr(), width)
                     }
                     Trans::Yes => {
-                        pack_transposed::<false>(columns, depth, &b[j * k + p..], k, packed, width);
+                        pack_transposed::<false>(columns, depth, &b[j * b_stride + p..], b_stride, packed, width);
                         (packed.as_ptr(), width)
                     }
                 };
-                let panel = Panel { simd, depth, a_row, a_col, right, right_row, columns, c_row: n, add };
+                let panel = Panel { simd, depth, a_row, a_col, right, right_row, columns, c_row: c_stride, add };
                 for i in (0..m).step_by(MR) {
                     let left = a[i * a_row + p * a_col..].as_ptr();
-                    // SAFETY: `matmul` checked that the operands hold their shapes. A tile reads rows i..i+rows and
+                    // SAFETY: `matmul_strided` checked that the operands hold their shapes. A tile reads rows i..i+rows and
                     // columns p..p+depth of A, rows p..p+depth and columns j..j+columns of B (or of its packed copy),
                     // and reads and writes that part of C, which is borrowed mutably and so overlaps neither.
-                    unsafe { panel.tiles::<MR, NV>(MR.min(m - i), left, c.as_mut_ptr().add(i * n + j)) };
+                    unsafe { panel.tiles::<MR, NV>(MR.min(m - i), left, c.as_mut_ptr().add(i * c_stride + j)) };
                 }
             }
         }
@@ -318,24 +354,31 @@ mod tests {
         #[test]
         fn is_the_definition(
             m in 1usize..40, n in 1usize..70, k in 1usize..300, ta in trans(), tb in trans(), add: bool, seed: u32,
+            apart in 0usize..20,
         ) {
             let value = |i: usize| ((i as f32 + seed as f32 * 1e-6) * 0.7391).sin();
-            let a: Vec<f32> = (0..m * k).map(value).collect();
-            let b: Vec<f32> = (0..k * n).map(|i| value(i + 13)).collect();
-            let before: Vec<f32> = (0..m * n).map(|i| value(i + 29)).collect();
+            let stride = |trans, rows: usize, columns: usize| apart + if trans == Trans::No { columns } else { rows };
+            let (a_stride, b_stride, c_stride) = (stride(ta, m, k), stride(tb, k, n), n + apart);
+            let fill = |start: usize, len: usize| (0..len).map(|i| value(i + start)).collect::<Vec<f32>>();
+            let (a, b) = (fill(0, m.max(k) * a_stride), fill(13, n.max(k) * b_stride));
+            let before = fill(29, m * c_stride);
             let mut c = before.clone();
-            matmul(m, n, k, &a, ta, &b, tb, &mut c, if add { Update::Add } else { Update::Overwrite });
+            let update = if add { Update::Add } else { Update::Overwrite };
+            matmul_strided(m, n, k, (&a, a_stride), ta, (&b, b_stride), tb, (&mut c, c_stride), update);
             let fused = pulp::x86::V3::try_new().is_some() || cfg!(target_arch = "aarch64");
             for i in 0..m {
                 for j in 0..n {
-                    let mut want = if add { before[i * n + j] } else { 0.0 };
+                    let mut want = if add { before[i * c_stride + j] } else { 0.0 };
                     for p in 0..k {
-                        let x = if ta == Trans::No { a[i * k + p] } else { a[p * m + i] };
-                        let y = if tb == Trans::No { b[p * n + j] } else { b[j * k + p] };
+                        let x = if ta == Trans::No { a[i * a_stride + p] } else { a[p * a_stride + i] };
+                        let y = if tb == Trans::No { b[p * b_stride + j] } else { b[j * b_stride + p] };
                         want = if fused { x.mul_add(y, want) } else { x * y + want };
                     }
-                    prop_assert_eq!(c[i * n + j].to_bits(), want.to_bits(), "{}, {}", i, j);
+                    prop_assert_eq!(c[i * c_stride + j].to_bits(), want.to_bits(), "{}, {}", i, j);
                 }
+                // What lies between the rows stays as it was.
+                let between = i * c_stride + n..(i + 1) * c_stride;
+                prop_assert_eq!(&c[between.clone()], &before[between]);
             }
         }
     }

@@ -22,6 +22,8 @@ pub mod optimizer;
 pub mod pool;
 pub mod residual;
 pub mod simd;
+pub(crate) mod unfold;
+pub(crate) mod winograd;
 
 pub use layer::{LayerSpec, Mode, Shape};
 pub use network::Network;
