@@ -160,13 +160,13 @@ const NORMALISED: Shape = Shape::image(16, 32, 32);
 /// A batch of 64; items are images.
 #[divan::bench]
 fn batch_norm_forward(bencher: Bencher) {
-    let mut bed = Bed::new(NORMALISED, BatchNorm::new(NORMALISED));
+    let mut bed = Bed::new(NORMALISED, BatchNorm::new(NORMALISED, Activation::Relu));
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| bed.forward());
 }
 
 #[divan::bench]
 fn batch_norm_backward(bencher: Bencher) {
-    let mut bed = Bed::new(NORMALISED, BatchNorm::new(NORMALISED));
+    let mut bed = Bed::new(NORMALISED, BatchNorm::new(NORMALISED, Activation::Relu));
     bed.forward();
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| bed.backward());
 }

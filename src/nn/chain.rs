@@ -31,7 +31,7 @@ struct Link {
 
 impl Chain {
     /// Build the layers for examples of shape `input` and batches up to `max_batch`. A ReLU or tanh right after a dense
-    /// or convolutional layer is fused into it.
+    /// or convolutional layer is fused into it, a ReLU also into a batch normalisation.
     ///
     /// # Errors
     /// [`Error::Config`] naming the layer whose description does not fit its input.
@@ -154,12 +154,10 @@ fn total(infos: &[ParamInfo]) -> usize {
 
 /// Whether the layer after `i` is an activation that layer `i` can apply itself.
 fn fused_activation(specs: &[LayerSpec], i: usize) -> (bool, Activation) {
-    if !matches!(specs[i], LayerSpec::Dense { .. } | LayerSpec::Conv2d { .. }) {
-        return (false, Activation::Identity);
-    }
-    match specs.get(i + 1) {
-        Some(LayerSpec::Relu {}) => (true, Activation::Relu),
-        Some(LayerSpec::Tanh {}) => (true, Activation::Tanh),
+    use LayerSpec::{BatchNorm, Conv2d, Dense, Relu, Tanh};
+    match (&specs[i], specs.get(i + 1)) {
+        (Dense { .. } | Conv2d { .. } | BatchNorm {}, Some(Relu {})) => (true, Activation::Relu),
+        (Dense { .. } | Conv2d { .. }, Some(Tanh {})) => (true, Activation::Tanh),
         _ => (false, Activation::Identity),
     }
 }
@@ -179,7 +177,7 @@ fn build(input: Shape, spec: &LayerSpec, activation: Activation, max_batch: usiz
         LayerSpec::MaxPool { size } => Box::new(MaxPool::new(input, size, max_batch)?),
         LayerSpec::GlobalAvgPool {} => Box::new(GlobalAvgPool::new(input)),
         LayerSpec::Dropout { p } => Box::new(Dropout::new(input, p, max_batch)?),
-        LayerSpec::BatchNorm {} => Box::new(BatchNorm::new(input)),
+        LayerSpec::BatchNorm {} => Box::new(BatchNorm::new(input, activation)),
         LayerSpec::Residual { channels, stride } => Box::new(Residual::new(input, channels, stride, max_batch)?),
     })
 }

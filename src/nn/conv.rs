@@ -111,10 +111,10 @@ impl Layer for Conv2d {
     }
 
     fn forward(&mut self, p: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        let positions = self.positions();
         let (w, b) = p.split_at(self.output.channels * self.fan_in());
         let finish = |out: &mut [f32], channels: Range<usize>| {
             if self.bias {
+                let positions = out.len() / channels.len();
                 add_plane_bias_and_activate(out, &b[channels], positions, self.activation);
             }
         };

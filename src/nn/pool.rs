@@ -42,11 +42,7 @@ impl Layer for MaxPool {
                 for (r, (y, chosen)) in rows.enumerate() {
                     let first = (r / output.height * input.height + r % output.height * size) * input.width;
                     let windows = &x[first..first + size * input.width];
-                    match size {
-                        2 => maximum::<2>(2, windows, input.width, y, chosen),
-                        3 => maximum::<3>(3, windows, input.width, y, chosen),
-                        _ => maximum::<0>(size, windows, input.width, y, chosen),
-                    }
+                    maximum(size, windows, input.width, y, chosen);
                 }
             },
         );
@@ -76,7 +72,6 @@ impl Layer for MaxPool {
                     let windows = &mut dx[first..first + size * input.width];
                     match size {
                         2 => spread::<2>(2, windows, input.width, dy, chosen),
-                        3 => spread::<3>(3, windows, input.width, dy, chosen),
                         _ => spread::<0>(size, windows, input.width, dy, chosen),
                     }
                 }
@@ -85,22 +80,50 @@ impl Layer for MaxPool {
     }
 }
 
-/// One row of outputs from `size` rows of the input. `SIZE` is `size` where it is known at compile time, else 0.
+/// Outputs of 2×2 windows that are found at a time; the last ones of a row overlap those before.
+const PIECE: usize = 8;
+
+/// The pieces that cover `len` outputs: where each begins.
 #[inline(always)]
-fn maximum<const SIZE: usize>(size: usize, windows: &[f32], width: usize, y: &mut [f32], chosen: &mut [u32]) {
-    let size = if SIZE > 0 { SIZE } else { size };
+fn pieces(len: usize) -> impl Iterator<Item = usize> {
+    (0..len.div_ceil(PIECE)).map(move |i| (i * PIECE).min(len - PIECE))
+}
+
+/// One row of outputs from `size` rows of the input.
+#[inline(always)]
+fn maximum(size: usize, windows: &[f32], width: usize, y: &mut [f32], chosen: &mut [u32]) {
+    if size == 2 && y.len() >= PIECE {
+        for at in pieces(y.len()) {
+            let rows = [&windows[2 * at..][..2 * PIECE], &windows[width + 2 * at..][..2 * PIECE]];
+            let (mut best, mut places) = ([0.0; PIECE], [0; PIECE]);
+            for (place, (row, kx)) in [(rows[0], 0), (rows[0], 1), (rows[1], 0), (rows[1], 1)].into_iter().enumerate() {
+                for i in 0..PIECE {
+                    keep_larger(row[2 * i + kx], place as u32, &mut best[i], &mut places[i]);
+                }
+            }
+            y[at..at + PIECE].copy_from_slice(&best);
+            chosen[at..at + PIECE].copy_from_slice(&places);
+        }
+        return;
+    }
     for (place, (row, kx)) in windows.chunks_exact(width).flat_map(|row| (0..size).map(move |kx| (row, kx))).enumerate()
     {
         for ((y, chosen), window) in y.iter_mut().zip(&mut *chosen).zip(row.chunks_exact(size)) {
-            let v = window[kx];
-            let better = place == 0 || v > *y || v.is_nan();
-            *y = if better { v } else { *y };
-            *chosen = if better { place as u32 } else { *chosen };
+            keep_larger(window[kx], place as u32, y, chosen);
         }
     }
 }
 
-/// The gradients of `size` rows of the input from one row of outputs; see [`maximum`].
+/// The value at the first place always stays, a later one if it is larger or NaN.
+#[inline(always)]
+fn keep_larger(v: f32, place: u32, best: &mut f32, chosen: &mut u32) {
+    let better = place == 0 || v > *best || v.is_nan();
+    *best = if better { v } else { *best };
+    *chosen = if better { place } else { *chosen };
+}
+
+/// The gradients of `size` rows of the input from one row of outputs; see [`maximum`]. `SIZE` is `size` where it is known
+/// at compile time, else 0.
 #[inline(always)]
 fn spread<const SIZE: usize>(size: usize, windows: &mut [f32], width: usize, dy: &[f32], chosen: &[u32]) {
     let size = if SIZE > 0 { SIZE } else { size };

@@ -1,9 +1,10 @@
 //! The basic block of residual networks, with torchvision's parameter names.
 
-use crate::nn::activation::{activation_backward, relu};
+use crate::nn::activation::activation_backward;
 use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv::{Conv2d, Window};
-use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
+use crate::nn::layer::Activation::{self, Identity, Relu};
+use crate::nn::layer::{Layer, Mode, ParamInfo, Shape};
 use crate::nn::simd::vectorized;
 use std::ops::Range;
 
@@ -13,10 +14,9 @@ pub struct Residual {
     second: Stage,
     /// Absent where the input can be added as it is.
     skip: Option<Stage>,
-    /// ReLU of the first stage.
+    /// The first stage's output.
     hidden: Vec<f32>,
     skip_output: Vec<f32>,
-    d_output: Vec<f32>,
     d_hidden: Vec<f32>,
     d_input: Vec<f32>,
 }
@@ -47,8 +47,8 @@ impl Stage {
         before: Option<&Stage>,
         max_batch: usize,
     ) -> Result<Self, String> {
-        let conv = Conv2d::new(input, channels, window, false, Activation::Identity)?;
-        let norm = BatchNorm::new(conv.output());
+        let conv = Conv2d::new(input, channels, window, false, Identity)?;
+        let norm = BatchNorm::new(conv.output(), Identity);
         let start = before.map_or(0, |s| s.norm_params.end);
         let middle = start + total(&conv.params());
         let buffer = before.map_or(0, |s| s.buffers.end);
@@ -74,24 +74,37 @@ impl Stage {
         self.norm.buffers().into_iter().map(|p| named(self.names[1], p)).collect()
     }
 
-    fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], batch: usize, mode: &mut Mode<'_>) {
+    /// `act(norm(conv(x)) + added)`.
+    fn forward(
+        &mut self,
+        p: &[f32],
+        b: &mut [f32],
+        x: &[f32],
+        added: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+        batch: usize,
+        mode: &mut Mode<'_>,
+    ) {
         let between = &mut self.conv_output[..y.len()];
         self.conv.forward(&p[self.conv_params.clone()], &mut [], x, between, batch, mode);
-        self.norm.forward(&p[self.norm_params.clone()], &mut b[self.buffers.clone()], between, y, batch, mode);
+        let (p, b) = (&p[self.norm_params.clone()], &mut b[self.buffers.clone()]);
+        self.norm.normalize(p, b, between, added, activation, y, mode);
     }
 
     fn backward(
         &mut self,
         p: &[f32],
         x: &[f32],
-        dy: &mut [f32],
+        dy: &[f32],
+        activation: Activation,
         dx: Option<&mut [f32]>,
         grads: &mut [f32],
         batch: usize,
     ) {
         let (between, d) = (&self.conv_output[..dy.len()], &mut self.d_conv_output[..dy.len()]);
         let (np, cp) = (self.norm_params.clone(), self.conv_params.clone());
-        self.norm.backward(&p[np.clone()], between, &[], dy, Some(d), &mut grads[np], batch);
+        self.norm.gradients(&p[np.clone()], between, dy, activation, Some(d), &mut grads[np]);
         // The convolution has no activation of its own, so its output is not read.
         self.conv.backward(&p[cp.clone()], x, &[], d, dx, &mut grads[cp], batch);
     }
@@ -108,10 +121,10 @@ impl Residual {
     /// A message, if a number is zero.
     pub fn new(input: Shape, channels: usize, stride: usize, max_batch: usize) -> Result<Self, String> {
         let window = Window { kernel: 3, stride, padding: 1 };
+        let again = Window { stride: 1, ..window };
         let first = Stage::new(["conv1", "bn1"], input, channels, window, None, max_batch)?;
         let output = first.conv.output();
-        let second =
-            Stage::new(["conv2", "bn2"], output, channels, Window { stride: 1, ..window }, Some(&first), max_batch)?;
+        let second = Stage::new(["conv2", "bn2"], output, channels, again, Some(&first), max_batch)?;
         let skip = if stride == 1 && channels == input.channels {
             None
         } else {
@@ -123,7 +136,7 @@ impl Residual {
             Some(_) => (room(), vec![0.0; input.len() * max_batch]),
             None => (Vec::new(), Vec::new()),
         };
-        Ok(Residual { first, second, skip, hidden: room(), skip_output, d_output: room(), d_hidden: room(), d_input })
+        Ok(Residual { first, second, skip, hidden: room(), skip_output, d_hidden: room(), d_input })
     }
 
     fn stages(&self) -> impl Iterator<Item = &Stage> {
@@ -146,24 +159,16 @@ impl Layer for Residual {
 
     fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], batch: usize, mode: &mut Mode<'_>) {
         let hidden = &mut self.hidden[..y.len()];
-        self.first.forward(p, b, x, hidden, batch, mode);
-        vectorized(
-            #[inline(always)]
-            || hidden.iter_mut().for_each(|v| *v = relu(*v)),
-        );
-        self.second.forward(p, b, hidden, y, batch, mode);
+        self.first.forward(p, b, x, None, Relu, hidden, batch, mode);
         let skip: &[f32] = match &mut self.skip {
             Some(stage) => {
                 let out = &mut self.skip_output[..y.len()];
-                stage.forward(p, b, x, out, batch, mode);
+                stage.forward(p, b, x, None, Identity, out, batch, mode);
                 out
             }
             None => x,
         };
-        vectorized(
-            #[inline(always)]
-            || y.iter_mut().zip(skip).for_each(|(y, s)| *y = relu(*y + s)),
-        );
+        self.second.forward(p, b, hidden, Some(skip), Relu, y, batch, mode);
     }
 
     fn backward(
@@ -176,20 +181,17 @@ impl Layer for Residual {
         grads: &mut [f32],
         batch: usize,
     ) {
-        activation_backward(Activation::Relu, y, dy);
-        let d_output = &mut self.d_output[..dy.len()];
-        d_output.copy_from_slice(dy);
+        activation_backward(Relu, y, dy);
         let (hidden, d_hidden) = (&self.hidden[..dy.len()], &mut self.d_hidden[..dy.len()]);
-        self.second.backward(p, hidden, d_output, Some(d_hidden), grads, batch);
-        activation_backward(Activation::Relu, hidden, d_hidden);
-        self.first.backward(p, x, d_hidden, dx.as_deref_mut(), grads, batch);
+        self.second.backward(p, hidden, dy, Identity, Some(d_hidden), grads, batch);
+        self.first.backward(p, x, d_hidden, Relu, dx.as_deref_mut(), grads, batch);
         match (&mut self.skip, dx) {
             (Some(stage), Some(dx)) => {
                 let d_input = &mut self.d_input[..dx.len()];
-                stage.backward(p, x, dy, Some(d_input), grads, batch);
+                stage.backward(p, x, dy, Identity, Some(d_input), grads, batch);
                 add(dx, d_input);
             }
-            (Some(stage), None) => stage.backward(p, x, dy, None, grads, batch),
+            (Some(stage), None) => stage.backward(p, x, dy, Identity, None, grads, batch),
             (None, Some(dx)) => add(dx, dy),
             (None, None) => {}
         }

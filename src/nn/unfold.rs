@@ -10,6 +10,9 @@ use crate::nn::layer::Shape;
 use crate::nn::simd::vectorized;
 use std::ops::Range;
 
+/// Columns of each phase that are moved at a time when every second column is wanted.
+const HALF: usize = 8;
+
 /// Scratch space for one image of a layer; small enough to stay in cache.
 pub(crate) struct Unfolding {
     input: Shape,
@@ -18,7 +21,7 @@ pub(crate) struct Unfolding {
     /// The windows, `[input channels · kernel²][output positions]`.
     columns: Vec<f32>,
     d_columns: Vec<f32>,
-    /// One image with its padding, where there is any, and its gradient.
+    /// One image with its padding and its rows as [`place`] says, unless that is the image itself, and its gradient.
     frame: Vec<f32>,
     d_frame: Vec<f32>,
     /// The weights' gradient, transposed: `[input channels · kernel²][output channels]`.
@@ -41,9 +44,10 @@ impl Unfolding {
             dw_transposed: zeros(fan_in * output.channels),
         };
         if !unfolding.is_pointwise() {
+            let framed = window.padding > 0 || window.stride > 1;
             unfolding.columns = zeros(fan_in * output.height * output.width);
             unfolding.d_columns = unfolding.columns.clone();
-            unfolding.frame = zeros(if window.padding > 0 { unfolding.padded().len() } else { 0 });
+            unfolding.frame = zeros(if framed { unfolding.padded().len() } else { 0 });
             unfolding.d_frame = unfolding.frame.clone();
         }
         unfolding
@@ -121,17 +125,17 @@ impl Unfolding {
             #[inline(always)]
             || {
                 let mut image = image;
-                if w.padding > 0 {
+                if !frame.is_empty() {
                     for (i, row) in image.chunks_exact(input.width).enumerate() {
-                        copy_run(&mut frame[frame_row(i, input, padded, w)], row);
+                        let start = frame_row(i, input, padded, w);
+                        match w.stride {
+                            1 => copy_run(&mut frame[start + w.padding..][..input.width], row),
+                            stride => spread_row(row, w.padding, stride, &mut frame[start..start + padded.width]),
+                        }
                     }
                     image = frame;
                 }
-                match w.stride {
-                    1 => unfold::<1>(image, padded, output, w, columns),
-                    2 => unfold::<2>(image, padded, output, w, columns),
-                    _ => unfold::<0>(image, padded, output, w, columns),
-                }
+                unfold(image, padded, output, w, columns);
             },
         );
     }
@@ -143,16 +147,16 @@ impl Unfolding {
         vectorized(
             #[inline(always)]
             || {
-                let target = if w.padding == 0 { &mut *image } else { &mut *frame };
+                let target = if frame.is_empty() { &mut *image } else { &mut *frame };
                 target.fill(0.0);
-                match w.stride {
-                    1 => fold::<1>(columns, padded, output, w, target),
-                    2 => fold::<2>(columns, padded, output, w, target),
-                    _ => fold::<0>(columns, padded, output, w, target),
-                }
-                if w.padding > 0 {
+                fold(columns, padded, output, w, target);
+                if !frame.is_empty() {
                     for (i, row) in image.chunks_exact_mut(input.width).enumerate() {
-                        copy_run(row, &frame[frame_row(i, input, padded, w)]);
+                        let start = frame_row(i, input, padded, w);
+                        match w.stride {
+                            1 => copy_run(row, &frame[start + w.padding..][..input.width]),
+                            stride => collect_row(&frame[start..start + padded.width], w.padding, stride, row),
+                        }
                     }
                 }
             },
@@ -160,32 +164,69 @@ impl Unfolding {
     }
 }
 
-/// Where row `i` of all channels' rows stands in the padded image.
-fn frame_row(i: usize, input: Shape, padded: Shape, w: Window) -> Range<usize> {
+/// Where row `i` of all channels' rows begins in the padded image.
+fn frame_row(i: usize, input: Shape, padded: Shape, w: Window) -> usize {
     let (channel, row) = (i / input.height, i % input.height);
-    let start = (channel * padded.height + row + w.padding) * padded.width + w.padding;
-    start..start + input.width
+    (channel * padded.height + row + w.padding) * padded.width
 }
 
-/// Copy every window of the padded `image` into a column. `STRIDE` is the stride where it is known at compile time,
-/// else 0.
+/// Where column `x` of a padded row of `width` stands when the columns 0, `stride`, 2·`stride`, … come first, then
+/// 1, 1 + `stride`, …: what a window's corner sees of a row is in one piece then.
 #[inline(always)]
-fn unfold<const STRIDE: usize>(image: &[f32], padded: Shape, output: Shape, w: Window, columns: &mut [f32]) {
-    let stride = if STRIDE > 0 { STRIDE } else { w.stride };
-    let read = (output.width - 1) * stride + 1;
+fn place(x: usize, stride: usize, width: usize) -> usize {
+    let (phase, longer) = (x % stride, width % stride);
+    phase * (width / stride) + phase.min(longer) + x / stride
+}
+
+/// Copy a row to its padded place, columns of equal phase together.
+#[inline(always)]
+fn spread_row(row: &[f32], padding: usize, stride: usize, to: &mut [f32]) {
+    let (width, chunks) = (to.len(), row.as_chunks::<{ 2 * HALF }>());
+    if stride == 2 {
+        let places = [place(padding, 2, width), place(padding + 1, 2, width)];
+        for (i, chunk) in chunks.0.iter().enumerate() {
+            for (phase, at) in places.into_iter().enumerate() {
+                let half: [f32; HALF] = std::array::from_fn(|i| chunk[2 * i + phase]);
+                to[at + i * HALF..][..HALF].copy_from_slice(&half);
+            }
+        }
+    }
+    let done = if stride == 2 { row.len() - chunks.1.len() } else { 0 };
+    for (x, v) in row.iter().enumerate().skip(done) {
+        to[place(x + padding, stride, width)] = *v;
+    }
+}
+
+/// The inverse of [`spread_row`].
+#[inline(always)]
+fn collect_row(from: &[f32], padding: usize, stride: usize, row: &mut [f32]) {
+    let (width, len) = (from.len(), row.len());
+    let mut done = 0;
+    if stride == 2 {
+        let (even, odd) = (&from[place(padding, 2, width)..], &from[place(padding + 1, 2, width)..]);
+        for (i, chunk) in row.as_chunks_mut::<{ 2 * HALF }>().0.iter_mut().enumerate() {
+            let (even, odd) = (&even[i * HALF..][..HALF], &odd[i * HALF..][..HALF]);
+            for k in 0..HALF {
+                chunk[2 * k] = even[k];
+                chunk[2 * k + 1] = odd[k];
+            }
+        }
+        done = len / (2 * HALF) * (2 * HALF);
+    }
+    for (x, v) in row.iter_mut().enumerate().skip(done) {
+        *v = from[place(x + padding, stride, width)];
+    }
+}
+
+/// Copy every window of the padded `image`, whose rows stand as [`place`] says, into a column.
+#[inline(always)]
+fn unfold(image: &[f32], padded: Shape, output: Shape, w: Window, columns: &mut [f32]) {
     let mut rows = columns.chunks_exact_mut(output.width);
     for plane in image.chunks_exact(padded.height * padded.width) {
         for corner in 0..w.kernel * w.kernel {
-            let first = corner / w.kernel * padded.width + corner % w.kernel;
+            let first = corner / w.kernel * padded.width + place(corner % w.kernel, w.stride, padded.width);
             for (i, to) in rows.by_ref().take(output.height).enumerate() {
-                let from = &plane[first + i * stride * padded.width..][..read];
-                if stride == 1 {
-                    copy_run(to, from);
-                } else {
-                    for (to, v) in to.iter_mut().zip(from.iter().step_by(stride)) {
-                        *to = *v;
-                    }
-                }
+                copy_run(to, &plane[first + i * w.stride * padded.width..][..output.width]);
             }
         }
     }
@@ -193,16 +234,14 @@ fn unfold<const STRIDE: usize>(image: &[f32], padded: Shape, output: Shape, w: W
 
 /// The adjoint of [`unfold`].
 #[inline(always)]
-fn fold<const STRIDE: usize>(columns: &[f32], padded: Shape, output: Shape, w: Window, image: &mut [f32]) {
-    let stride = if STRIDE > 0 { STRIDE } else { w.stride };
-    let written = (output.width - 1) * stride + 1;
+fn fold(columns: &[f32], padded: Shape, output: Shape, w: Window, image: &mut [f32]) {
     let mut rows = columns.chunks_exact(output.width);
     for plane in image.chunks_exact_mut(padded.height * padded.width) {
         for corner in 0..w.kernel * w.kernel {
-            let first = corner / w.kernel * padded.width + corner % w.kernel;
+            let first = corner / w.kernel * padded.width + place(corner % w.kernel, w.stride, padded.width);
             for (i, from) in rows.by_ref().take(output.height).enumerate() {
-                let to = &mut plane[first + i * stride * padded.width..][..written];
-                for (to, v) in to.iter_mut().step_by(stride).zip(from) {
+                let to = &mut plane[first + i * w.stride * padded.width..][..output.width];
+                for (to, v) in to.iter_mut().zip(from) {
                     *to += *v;
                 }
             }
