@@ -13,6 +13,9 @@
 //!      0 −1  1  0        ½ −½  ½         0  1 −1  1
 //!      0 −1  0  1        0  0  1
 //! ```
+//! Rounding is that of sums of sixteen values, about 1e-6 of the largest. Where the definition gives exactly zero, this may
+//! give rounding instead, which the first step of Adagrad, a multiple of the gradient's sign, magnifies.
+//!
 //! Neighbouring tiles lie in neighbouring lanes of a vector, so rows are split into even and odd columns first.
 //! Vectors may run over the end of a row: what they write there is overwritten by the next one, and every buffer has
 //! room for one vector more.
@@ -275,6 +278,62 @@ impl Winograd {
                     },
                 );
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::conv::Window;
+    use crate::nn::unfold::Unfolding;
+    use proptest::prelude::*;
+
+    fn values(len: usize, start: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + start * 104_729) % 10_007) as f32 / 5003.0 - 1.0).collect()
+    }
+
+    /// Values that are sums of `terms` products of numbers below 2: rounding grows with the root of their number.
+    fn assert_close(a: &[f32], b: &[f32], terms: usize) -> Result<(), TestCaseError> {
+        for (i, (a, b)) in a.iter().zip(b).enumerate() {
+            let tolerance = 5e-6 * (terms as f32).sqrt() + 5e-6 * b.abs();
+            prop_assert!((a - b).abs() <= tolerance, "{}: {} and {}, tolerance {}", i, a, b, tolerance);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        /// Outputs and gradients are those of the unfolded convolution: odd and even sides, groups of small images, the
+        /// last of them incomplete, strips of large ones. Every value is finished and prepared once.
+        #[test]
+        fn is_the_unfolded_convolution(
+            channels in (1usize..20, 1usize..20), sides in (1usize..40, 1usize..70), padding in 0usize..4,
+            batch in 1usize..9, strip in 1usize..4,
+        ) {
+            let window = Window { kernel: 3, stride: 1, padding };
+            let input = Shape::image(channels.0, sides.0 + 2, sides.1 + 2);
+            let output = Shape::image(channels.1, sides.0 + 2 * padding, sides.1 + 2 * padding);
+            let mut winograd = Winograd::new(input, output, padding);
+            winograd.strip = winograd.strip.min(strip);
+            let mut unfolding = Unfolding::new(input, output, window);
+            let w = values(9 * channels.0 * channels.1, 1);
+            let (x, dy) = (values(batch * input.len(), 2), values(batch * output.len(), 3));
+
+            let (mut y, mut want) = (vec![f32::NAN; dy.len()], vec![f32::NAN; dy.len()]);
+            winograd.forward(&w, &x, &mut y, |y, _| y.iter_mut().for_each(|v| *v += 1.0));
+            unfolding.forward(&w, &x, &mut want, |y, _| y.iter_mut().for_each(|v| *v += 1.0));
+            assert_close(&y, &want, 9 * channels.0)?;
+
+            let gradients = || (dy.clone(), vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
+            let double = |d: &mut [f32], _: Range<usize>| d.iter_mut().for_each(|v| *v *= 2.0);
+            let (mut dy_1, mut dx, mut dw) = gradients();
+            let (mut dy_2, mut want_dx, mut want_dw) = gradients();
+            winograd.backward(&w, &x, &mut dy_1, Some(&mut dx), &mut dw, double);
+            unfolding.backward(&w, &x, &mut dy_2, Some(&mut want_dx), &mut want_dw, double);
+            prop_assert_eq!(dy_1, dy_2);
+            assert_close(&dx, &want_dx, 9 * channels.1)?;
+            assert_close(&dw, &want_dw, dy.len() / channels.1)?;
         }
     }
 }
