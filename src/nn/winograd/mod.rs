@@ -180,8 +180,8 @@ impl Winograd {
                 [w[0], ends + middle, ends - middle, w[2]]
             };
             let columns = [0, 1, 2].map(|c| g([w[c], w[3 + c], w[6 + c]]));
-            for i in 0..4 {
-                let row = g([columns[0][i], columns[1][i], columns[2][i]]);
+            let rows = [0, 1, 2, 3].map(|i| g([columns[0][i], columns[1][i], columns[2][i]]));
+            for (i, row) in rows.into_iter().enumerate() {
                 for (j, v) in row.into_iter().enumerate() {
                     self.weights[(4 * i + j) * pairs + pair] = v;
                 }

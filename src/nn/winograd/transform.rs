@@ -115,13 +115,11 @@ fn output_tile<S: Simd>(
     tiles: &Components<'_>,
     tile: usize,
 ) {
-    let mut rows = [[simd.splat_f32s(0.0); 4]; 2];
-    for j in 0..4 {
-        let [upper, lower] = output_transform(simd, column::<S>(tiles, j, tile));
-        rows[0][j] = upper;
-        rows[1][j] = lower;
+    let (mut upper, mut lower) = ([simd.splat_f32s(0.0); 4], [simd.splat_f32s(0.0); 4]);
+    for (j, (upper, lower)) in upper.iter_mut().zip(&mut lower).enumerate() {
+        [*upper, *lower] = output_transform(simd, column::<S>(tiles, j, tile));
     }
-    for (i, row) in rows.into_iter().enumerate() {
+    for (i, row) in [upper, lower].into_iter().enumerate() {
         let (to_even, to_odd) = frame.row_mut(first_row + i);
         let [even, odd] = output_transform(simd, row);
         put::<S>(to_even, first, even);
