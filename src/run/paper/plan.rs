@@ -195,12 +195,6 @@ pub fn fresh_seeds(scale: Scale, seed: u64) -> Vec<u64> {
     (0..scale.seeds()).map(|i| derive_seed(seed, Purpose::Bootstrap, 1 + i)).collect()
 }
 
-/// Where lrpilot's episodes of learning start: a decade or so beyond the tables' learning rates on either side. One start
-/// for all of them would leave little to explore.
-const AROUND_THE_TABLES: InitialLr = InitialLr::LogUniform { min: 3e-4, max: 0.3 };
-/// The same around the anchor, from which these policies are tried.
-const AROUND_THE_ANCHOR: InitialLr = InitialLr::NearAnchor { decades: 1.5 };
-
 /// Builds the list of parts.
 struct Planner {
     scale: Scale,
@@ -266,7 +260,7 @@ impl Planner {
         let (data, name) = (data.name(), lr_name(lr));
         let paper = |seed| scale.paper_agent(task.clone(), lr, seed);
         self.agent(experiment, &format!("{data}/agent/{name}"), Some(lr), paper);
-        let pilot = |seed| scale.pilot_agent(task.clone(), AROUND_THE_TABLES, seed);
+        let pilot = |seed| scale.pilot_agent(task.clone(), InitialLr::Fixed { lr }, seed);
         self.agent(experiment, &format!("{data}/lrpilot/{name}"), Some(lr), pilot);
     }
 
@@ -342,10 +336,10 @@ impl Planner {
         let sgd = OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
         for (name, optimizer) in [("sgd-momentum", sgd), ("adam", optimizer("adam"))] {
             let task = scale.task(Data::Mnist, optimizer);
-            let alone = |seed| scale.pilot_agent(task.clone(), AROUND_THE_ANCHOR, seed);
+            let alone = |seed| scale.pilot_agent(task.clone(), InitialLr::Anchor {}, seed);
             self.agent(Experiment::Knobs, &format!("mnist/lrpilot/{name}/lr"), None, alone);
             let with_knobs = |seed| {
-                let mut config = scale.pilot_agent(task.clone(), AROUND_THE_ANCHOR, seed);
+                let mut config = scale.pilot_agent(task.clone(), InitialLr::Anchor {}, seed);
                 config.env.knobs = KnobRange::all();
                 config
             };
@@ -357,7 +351,7 @@ impl Planner {
         let scale = self.scale;
         for name in ["sgd", "adamw", "adadelta", "adagrad", "rmsprop"] {
             let task = scale.task(Data::Mnist, optimizer(name));
-            let make = |seed| scale.pilot_agent(task.clone(), AROUND_THE_ANCHOR, seed);
+            let make = |seed| scale.pilot_agent(task.clone(), InitialLr::Anchor {}, seed);
             self.agent(Experiment::Optimizers, &format!("mnist/lrpilot/{name}"), None, make);
         }
     }

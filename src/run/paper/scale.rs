@@ -1,6 +1,6 @@
 //! How much of the paper is run: which data, networks, budgets and seeds.
 
-use crate::env::{Action, EnvConfig, Formulation, InitialLr};
+use crate::env::{EnvConfig, Formulation, InitialLr};
 use crate::nn::OptimizerSpec;
 use crate::nn::models::ModelSpec;
 use crate::run::config::RunConfig;
@@ -126,14 +126,11 @@ impl Scale {
         config
     }
 
-    /// An agent of formulation `pilot` whose episodes of learning start from `initial_lr`, at the same budget.
+    /// An agent of formulation `pilot` that starts from `initial_lr`, at the same budget.
     pub fn pilot_agent(self, task: SupervisedConfig, initial_lr: InitialLr, seed: u64) -> RunConfig {
         let mut config = RunConfig { seed, ..RunConfig::new(TaskConfig::Supervised(task), Formulation::Pilot) };
-        // The budget is 100 episodes of 100 epochs: fewer side by side give more updates, credit has to reach further back,
-        // and what trying 8 candidates on 4 seeds would take is better spent on learning.
-        let action = Some(Action::Multiplicative { step: 0.7 });
-        config.env = EnvConfig { initial_lr: Some(initial_lr), action, ..config.env };
-        (config.learn.environments, config.ppo.gae_lambda) = (10, 0.98);
+        config.env = EnvConfig { initial_lr: Some(initial_lr), ..config.env };
+        // Episodes of 100 epochs: what trying 8 candidates on 4 seeds would take is better spent on learning.
         (config.learn.candidates, config.learn.selection_seeds) = (4, 3);
         if self == Scale::Smoke {
             (config.learn.environments, config.learn.candidates, config.learn.selection_seeds) = (4, 1, 1);
