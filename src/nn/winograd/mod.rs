@@ -289,7 +289,6 @@ mod tests {
     use crate::nn::unfold::Unfolding;
     use crate::rng::{Purpose, stream};
     use proptest::prelude::*;
-    use rand::RngExt as _;
 
     /// Uniform in [−1, 1).
     fn values(len: usize, index: u64) -> Vec<f32> {
