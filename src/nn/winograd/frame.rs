@@ -121,8 +121,8 @@ impl Frame {
         );
     }
 
-    /// Write the first `rows` rows, `width` columns of each from `pair` on, one after the other to `plane`, which needs room for a
-    /// vector pair more; `other` is added, if there is one.
+    /// Write the first `rows` rows, `width` columns of each from `pair` on, one after the other to `plane`, which needs room
+    /// for a vector pair more; `other` is added, if there is one.
     pub fn store(&self, rows: usize, pair: usize, other: Option<&Frame>, width: usize, plane: &mut [f32]) {
         let (stride, even, odd) = (self.stride, &self.even[..], &self.odd[..]);
         vectorized(
