@@ -69,22 +69,6 @@ pub(crate) fn add_bias_and_activate(y: &mut [f32], b: &[f32], activation: Activa
     );
 }
 
-/// `y ← act(y + b)` with one `b` per plane of `positions` values.
-pub(crate) fn add_plane_bias_and_activate(y: &mut [f32], bias: &[f32], positions: usize, activation: Activation) {
-    vectorized(
-        #[inline(always)]
-        || {
-            for (plane, &b) in y.chunks_exact_mut(positions).zip(bias) {
-                match activation {
-                    Activation::Identity => plane.iter_mut().for_each(|v| *v += b),
-                    Activation::Relu => plane.iter_mut().for_each(|v| *v = relu(*v + b)),
-                    Activation::Tanh => plane.iter_mut().for_each(|v| *v = tanh(*v + b)),
-                }
-            }
-        },
-    );
-}
-
 /// `dy ← dy · act'(·)`, written with the output `y` alone.
 pub(crate) fn activation_backward(activation: Activation, y: &[f32], dy: &mut [f32]) {
     vectorized(

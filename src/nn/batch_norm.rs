@@ -11,13 +11,32 @@ const EPS: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 /// `y = γ·(x − μ)/√(σ² + ε) + β` per channel, with the batch's μ and (biased) σ² while training and the running ones
-/// (unbiased variance) in evaluation; then the activation.
+/// (unbiased variance) in evaluation; then the activation. Images are `[row][column][channel]`.
 pub struct BatchNorm {
     shape: Shape,
     activation: Activation,
-    mean: Vec<f32>,
     inverse_std: Vec<f32>,
+    affine: Affine,
+    /// What the backward pass takes off a gradient, and off it for each unit of deviation, for each place in a slab.
+    offset: Vec<f32>,
+    slope: Vec<f32>,
+    /// Two sums for each place in a slab: over a block in f32, over all in f64.
+    partial: [Vec<f32>; 2],
+    total: [Vec<f64>; 2],
 }
+
+/// What normalisation does to the value at each place of a slab: channel after channel, again and again.
+struct Affine {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+/// Positions are worked on together until there are this many values: sums then run in enough chains to hide the latency
+/// of an addition, whatever the number of channels.
+const SLAB: usize = 128;
+/// Slabs that are added up in f32 before the sums go to f64, so that rounding stays near 1e-6.
+const BLOCK: usize = 64;
 
 impl BatchNorm {
     /// A layer on examples of shape `shape`, with an activation after it: the identity or ReLU.
@@ -26,70 +45,80 @@ impl BatchNorm {
     /// For another activation.
     pub fn new(shape: Shape, activation: Activation) -> Self {
         assert_ne!(activation, Activation::Tanh, "only ReLU is fused into a batch normalisation");
-        BatchNorm { shape, activation, mean: vec![0.0; shape.channels], inverse_std: vec![0.0; shape.channels] }
-    }
-
-    fn positions(&self) -> usize {
-        self.shape.height * self.shape.width
-    }
-
-    /// Mean and biased variance of channel `c`, in one pass over deviations from the first plane's mean.
-    #[inline(always)]
-    fn statistics(&self, x: &[f32], c: usize) -> (f64, f64) {
-        let (len, n) = (self.shape.len(), self.positions());
-        let planes = || x.chunks_exact(len).map(|image| &image[c * n..(c + 1) * n]);
-        let count = (x.len() / len * n) as f64;
-        let near = planes().next().map_or(0.0, |plane| (sums(plane, plane, |v, _| [v, 0.0])[0] / n as f64) as f32);
-        let mut total = [0.0; 2];
-        for plane in planes() {
-            let part = sums(plane, plane, |v, _| [v - near, (v - near) * (v - near)]);
-            total = [total[0] + part[0], total[1] + part[1]];
+        let slab = vec![0.0; SLAB.next_multiple_of(shape.channels)];
+        let total = vec![0.0; slab.len()];
+        BatchNorm {
+            shape,
+            activation,
+            inverse_std: vec![0.0; shape.channels],
+            affine: Affine { mean: slab.clone(), scale: slab.clone(), shift: slab.clone() },
+            offset: slab.clone(),
+            slope: slab.clone(),
+            partial: [slab.clone(), slab],
+            total: [total.clone(), total],
         }
-        let offset = total[0] / count;
-        (f64::from(near) + offset, (total[1] / count - offset * offset).max(0.0))
     }
-}
 
-/// Values that are added up in f32 lanes before they go to f64, so that rounding stays near 1e-6.
-const BLOCK: usize = 2048;
-/// Partial sums side by side: two of the widest vectors, to hide the latency of additions.
-const LANES: usize = 32;
-
-/// Two sums over pairs of values at once, in partial sums, which vectorise.
-#[inline(always)]
-fn sums(a: &[f32], b: &[f32], terms: impl Fn(f32, f32) -> [f32; 2]) -> [f64; 2] {
-    let mut total = [0.0; 2];
-    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
-        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-        let mut lanes = [[0.0f32; LANES]; 2];
-        for (a, b) in a.iter().zip(b) {
-            for i in 0..LANES {
-                let [first, second] = terms(a[i], b[i]);
-                lanes[0][i] += first;
-                lanes[1][i] += second;
+    /// Two sums over all positions for each channel, which then stand at the beginning of `self.total`: of what `terms`
+    /// makes of a value of `x`, one of `d`, and mean, scale and shift.
+    #[inline(always)]
+    fn add_up(&mut self, x: &[f32], d: &[f32], terms: impl Fn(f32, f32, [f32; 3]) -> [f32; 2]) {
+        let (slab, channels) = (self.offset.len(), self.shape.channels);
+        self.total.iter_mut().for_each(|t| t.fill(0.0));
+        for (x, d) in x.chunks(BLOCK * slab).zip(d.chunks(BLOCK * slab)) {
+            let [first, second] = &mut self.partial;
+            first.fill(0.0);
+            second.fill(0.0);
+            for (x, d) in x.chunks(slab).zip(d.chunks(slab)) {
+                let (n, Affine { mean, scale, shift }) = (x.len(), &self.affine);
+                let (d, mean, scale, shift) = (&d[..n], &mean[..n], &scale[..n], &shift[..n]);
+                let (first, second) = (&mut first[..n], &mut second[..n]);
+                for i in 0..n {
+                    let terms = terms(x[i], d[i], [mean[i], scale[i], shift[i]]);
+                    first[i] += terms[0];
+                    second[i] += terms[1];
+                }
+            }
+            for (total, partial) in self.total.iter_mut().zip(&self.partial) {
+                total.iter_mut().zip(partial).for_each(|(t, p)| *t += f64::from(*p));
             }
         }
-        for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-            let [first, second] = terms(*a, *b);
-            lanes[0][i] += first;
-            lanes[1][i] += second;
+        for total in &mut self.total {
+            for i in channels..slab {
+                total[i % channels] += total[i];
+            }
         }
-        total.iter_mut().zip(lanes).for_each(|(t, lanes)| *t += f64::from(pairwise(lanes)));
     }
-    total
+
+    /// Mean and biased variance of each channel, in one pass over deviations from the first position's values, to
+    /// `self.total`.
+    fn statistics(&mut self, x: &[f32]) {
+        let channels = self.shape.channels;
+        let count = (x.len() / channels) as f64;
+        spread(&mut self.affine.mean, &x[..channels]);
+        vectorized(
+            #[inline(always)]
+            || {
+                self.add_up(
+                    x,
+                    x,
+                    #[inline(always)]
+                    |x, _, [near, ..]| [x - near, (x - near) * (x - near)],
+                )
+            },
+        );
+        let [means, variances] = &mut self.total;
+        for ((mean, variance), near) in means.iter_mut().zip(variances).zip(&x[..channels]) {
+            let offset = *mean / count;
+            *variance = (*variance / count - offset * offset).max(0.0);
+            *mean = f64::from(*near) + offset;
+        }
+    }
 }
 
-/// The sum, halves added to halves.
-#[inline(always)]
-fn pairwise(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
+/// Write the values of each channel to every place of a slab that belongs to it.
+fn spread(slab: &mut [f32], channels: &[f32]) {
+    slab.chunks_exact_mut(channels.len()).for_each(|position| position.copy_from_slice(channels));
 }
 
 impl Layer for BatchNorm {
@@ -145,18 +174,17 @@ impl BatchNorm {
         y: &mut [f32],
         mode: &mut Mode<'_>,
     ) {
-        let (channels, n) = (self.shape.channels, self.positions());
+        let channels = self.shape.channels;
         let (running_mean, running_var) = b.split_at_mut(channels);
+        if let Mode::Train(_) = mode {
+            self.statistics(x);
+        }
         let count = (x.len() / channels) as f64;
-        // Channel after channel, so that what the statistics have read is still in cache when it is normalised.
         for c in 0..channels {
             let (mean, variance) = match mode {
                 Mode::Eval => (f64::from(running_mean[c]), f64::from(running_var[c])),
                 Mode::Train(_) => {
-                    let (mean, variance) = vectorized(
-                        #[inline(always)]
-                        || self.statistics(x, c),
-                    );
+                    let (mean, variance) = (self.total[0][c], self.total[1][c]);
                     // A single value has no unbiased variance; its own, zero, is used.
                     let unbiased = variance * count / (count - 1.0).max(1.0);
                     let mix = |old: f32, new: f64| ((1.0 - MOMENTUM) * f64::from(old) + MOMENTUM * new) as f32;
@@ -165,20 +193,14 @@ impl BatchNorm {
                     (mean, variance)
                 }
             };
-            self.mean[c] = mean as f32;
+            self.affine.mean[c] = mean as f32;
             self.inverse_std[c] = (1.0 / (variance + EPS).sqrt()) as f32;
-            let affine = self.affine(p, c);
-            vectorized(
-                #[inline(always)]
-                || {
-                    for start in (c * n..x.len()).step_by(self.shape.len()) {
-                        let plane = start..start + n;
-                        let added = added.map(|a| &a[plane.clone()]);
-                        affine.apply(&x[plane.clone()], added, activation == Activation::Relu, &mut y[plane]);
-                    }
-                },
-            );
         }
+        self.affine.set(p, &self.inverse_std);
+        vectorized(
+            #[inline(always)]
+            || self.affine.apply(x, added, activation == Activation::Relu, y),
+        );
     }
 
     /// The backward pass; `activation` may be ReLU only if nothing was added before it.
@@ -188,100 +210,140 @@ impl BatchNorm {
         x: &[f32],
         dy: &[f32],
         activation: Activation,
-        mut dx: Option<&mut [f32]>,
+        dx: Option<&mut [f32]>,
         grads: &mut [f32],
     ) {
-        let with_relu = activation == Activation::Relu;
+        self.affine.set(p, &self.inverse_std);
+        if activation == Activation::Relu {
+            self.gradients_of::<true>(x, dy, dx, grads);
+        } else {
+            self.gradients_of::<false>(x, dy, dx, grads);
+        }
+    }
+
+    fn gradients_of<const RELU: bool>(&mut self, x: &[f32], dy: &[f32], dx: Option<&mut [f32]>, grads: &mut [f32]) {
         vectorized(
             #[inline(always)]
             || {
-                for c in 0..self.shape.channels {
-                    let affine = self.affine(p, c);
-                    // Where the output was cut off no gradient passes. Whether it was is found out anew, which costs less
-                    // than reading the output.
-                    if with_relu {
-                        let passing = |d: f32, x: f32| if affine.of(x) <= 0.0 { 0.0 } else { d };
-                        self.channel_gradients(c, affine, x, dy, passing, dx.as_deref_mut(), grads);
-                    } else {
-                        self.channel_gradients(c, affine, x, dy, |d, _| d, dx.as_deref_mut(), grads);
+                self.add_up(
+                    x,
+                    dy,
+                    #[inline(always)]
+                    |x, d, affine| {
+                        let d = passing::<RELU>(d, x, affine);
+                        [d, d * (x - affine[0])]
+                    },
+                )
+            },
+        );
+        let channels = self.shape.channels;
+        let count = (x.len() / channels) as f64;
+        for c in 0..channels {
+            let inverse_std = self.inverse_std[c];
+            let d_gamma = self.total[1][c] * f64::from(inverse_std);
+            (grads[c], grads[channels + c]) = (d_gamma as f32, self.total[0][c] as f32);
+            self.offset[c] = (self.total[0][c] / count) as f32;
+            self.slope[c] = (d_gamma / count) as f32 * inverse_std;
+        }
+        repeat(&mut self.offset, channels);
+        repeat(&mut self.slope, channels);
+        let Some(dx) = dx else { return };
+        let (slab, Affine { mean, scale, shift }) = (self.offset.len(), &self.affine);
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((dx, d), x) in dx.chunks_mut(slab).zip(dy.chunks(slab)).zip(x.chunks(slab)) {
+                    let n = dx.len();
+                    let (d, x, mean, scale, shift) = (&d[..n], &x[..n], &mean[..n], &scale[..n], &shift[..n]);
+                    let (offset, slope) = (&self.offset[..n], &self.slope[..n]);
+                    for i in 0..n {
+                        let d = passing::<RELU>(d[i], x[i], [mean[i], scale[i], shift[i]]);
+                        dx[i] = scale[i] * (d - offset[i] - (x[i] - mean[i]) * slope[i]);
                     }
                 }
             },
         );
     }
-
-    #[inline(always)]
-    fn affine(&self, p: &[f32], c: usize) -> Affine {
-        let (gamma, beta) = p.split_at(self.shape.channels);
-        Affine { mean: self.mean[c], scale: gamma[c] * self.inverse_std[c], shift: beta[c] }
-    }
-
-    #[inline(always)]
-    fn channel_gradients(
-        &self,
-        c: usize,
-        affine: Affine,
-        x: &[f32],
-        dy: &[f32],
-        passing: impl Fn(f32, f32) -> f32,
-        dx: Option<&mut [f32]>,
-        grads: &mut [f32],
-    ) {
-        let (channels, n, len) = (self.shape.channels, self.positions(), self.shape.len());
-        let images = x.len() / len;
-        let count = (images * n) as f64;
-        let Affine { mean, scale, .. } = affine;
-        let range = |i: usize| i * len + c * n..i * len + (c + 1) * n;
-        let mut total = [0.0; 2];
-        for i in 0..images {
-            let part = sums(
-                &dy[range(i)],
-                &x[range(i)],
-                #[inline(always)]
-                |d, x| {
-                    let d = passing(d, x);
-                    [d, d * (x - mean)]
-                },
-            );
-            total = [total[0] + part[0], total[1] + part[1]];
-        }
-        let inverse_std = self.inverse_std[c];
-        let d_gamma = total[1] * f64::from(inverse_std);
-        grads[c] = d_gamma as f32;
-        grads[channels + c] = total[0] as f32;
-        let Some(dx) = dx else { return };
-        let (a, b) = ((total[0] / count) as f32, (d_gamma / count) as f32 * inverse_std);
-        for i in 0..images {
-            let (dy, x) = (&dy[range(i)], &x[range(i)]);
-            let each = dx[range(i)].iter_mut().zip(dy).zip(x);
-            each.for_each(|((dx, d), x)| *dx = scale * (passing(*d, *x) - a - (x - mean) * b));
-        }
-    }
 }
 
-/// What normalisation does to the values of one channel.
-#[derive(Clone, Copy)]
-struct Affine {
-    mean: f32,
-    scale: f32,
-    shift: f32,
+/// Write the first `channels` values of a slab again and again.
+fn repeat(slab: &mut [f32], channels: usize) {
+    let (first, rest) = slab.split_at_mut(channels);
+    spread(rest, first);
 }
 
 impl Affine {
+    /// From `γ, β` in `p` and the first channels' means.
+    fn set(&mut self, p: &[f32], inverse_std: &[f32]) {
+        let channels = inverse_std.len();
+        let (gamma, beta) = p.split_at(channels);
+        for c in 0..channels {
+            self.scale[c] = gamma[c] * inverse_std[c];
+        }
+        self.shift[..channels].copy_from_slice(beta);
+        for slab in [&mut self.mean, &mut self.scale, &mut self.shift] {
+            repeat(slab, channels);
+        }
+    }
+
     /// `y ← act(affine(x) + added)`.
     #[inline(always)]
-    fn apply(self, x: &[f32], added: Option<&[f32]>, with_relu: bool, y: &mut [f32]) {
-        let each = y.iter_mut().zip(x);
-        match (added, with_relu) {
-            (None, false) => each.for_each(|(y, x)| *y = self.of(*x)),
-            (None, true) => each.for_each(|(y, x)| *y = relu(self.of(*x))),
-            (Some(a), false) => each.zip(a).for_each(|((y, x), a)| *y = self.of(*x) + a),
-            (Some(a), true) => each.zip(a).for_each(|((y, x), a)| *y = relu(self.of(*x) + a)),
+    fn apply(&self, x: &[f32], added: Option<&[f32]>, with_relu: bool, y: &mut [f32]) {
+        let slab = self.mean.len();
+        for (i, (x, y)) in x.chunks(slab).zip(y.chunks_mut(slab)).enumerate() {
+            let added = added.map(|a| &a[i * slab..][..x.len()]);
+            match (added, with_relu) {
+                (None, false) => self.apply_to(
+                    x,
+                    x,
+                    y,
+                    #[inline(always)]
+                    |v, _| v,
+                ),
+                (None, true) => self.apply_to(
+                    x,
+                    x,
+                    y,
+                    #[inline(always)]
+                    |v, _| relu(v),
+                ),
+                (Some(a), false) => self.apply_to(
+                    x,
+                    a,
+                    y,
+                    #[inline(always)]
+                    |v, a| v + a,
+                ),
+                (Some(a), true) => self.apply_to(
+                    x,
+                    a,
+                    y,
+                    #[inline(always)]
+                    |v, a| relu(v + a),
+                ),
+            }
         }
     }
 
     #[inline(always)]
-    fn of(self, x: f32) -> f32 {
-        (x - self.mean) * self.scale + self.shift
+    fn apply_to(&self, x: &[f32], added: &[f32], y: &mut [f32], finish: impl Fn(f32, f32) -> f32) {
+        let n = y.len();
+        let (x, added, mean) = (&x[..n], &added[..n], &self.mean[..n]);
+        let (scale, shift) = (&self.scale[..n], &self.shift[..n]);
+        for i in 0..n {
+            y[i] = finish(normalized(x[i], [mean[i], scale[i], shift[i]]), added[i]);
+        }
     }
+}
+
+#[inline(always)]
+fn normalized(x: f32, [mean, scale, shift]: [f32; 3]) -> f32 {
+    (x - mean) * scale + shift
+}
+
+/// The gradient `d` past ReLU, if there is one: none where the output was cut off. Whether it was is found out anew, which
+/// costs less than reading the output.
+#[inline(always)]
+fn passing<const RELU: bool>(d: f32, x: f32, affine: [f32; 3]) -> f32 {
+    if RELU && normalized(x, affine) <= 0.0 { 0.0 } else { d }
 }

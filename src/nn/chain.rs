@@ -6,6 +6,7 @@ use crate::nn::conv::{Conv2d, Window};
 use crate::nn::dense::Dense;
 use crate::nn::dropout::Dropout;
 use crate::nn::layer::{Activation, Layer, LayerSpec, Mode, ParamInfo, Shape};
+use crate::nn::order::{Order, Reorder};
 use crate::nn::pool::{GlobalAvgPool, MaxPool};
 use crate::nn::residual::Residual;
 use crate::{Error, Result};
@@ -36,32 +37,22 @@ impl Chain {
     /// # Errors
     /// [`Error::Config`] naming the layer whose description does not fit its input.
     pub fn new(input: Shape, specs: &[LayerSpec], max_batch: usize) -> Result<Self> {
-        let mut links: Vec<Link> = Vec::new();
-        let (mut shape, mut param, mut buffer) = (input, 0, 0);
+        let mut builder = Builder { links: Vec::new(), shape: input, order: Order::ChannelsFirst, max_batch };
         let mut i = 0;
         while i < specs.len() {
             let (fused, activation) = fused_activation(specs, i);
-            let layer = build(shape, &specs[i], activation, max_batch).map_err(|message| {
+            builder.bring_to(order_for(&specs[i]), i);
+            let layer = build(builder.shape, &specs[i], activation, max_batch).map_err(|message| {
                 Error::config(format!("model[{i}]"), message, "change the layer or the one before it")
             })?;
-            let output_len = layer.output().len();
-            let (params, buffers) = (total(&layer.params()), total(&layer.buffers()));
-            shape = layer.output();
-            links.push(Link {
-                layer,
-                index: i,
-                params: param..param + params,
-                buffers: buffer..buffer + buffers,
-                output_len,
-                activation: vec![0.0; output_len * max_batch],
-            });
-            param += params;
-            buffer += buffers;
+            builder.push(layer, i);
             i += 1 + usize::from(fused);
         }
-        if links.is_empty() {
+        if specs.is_empty() {
             return Err(Error::config("model", "the list is empty", "give at least one layer"));
         }
+        builder.bring_to(Some(Order::ChannelsFirst), specs.len());
+        let links = builder.links;
         let largest = links.iter().map(|l| l.output_len).max().unwrap_or(0) * max_batch;
         Ok(Chain { links, d_here: vec![0.0; largest], d_next: vec![0.0; largest] })
     }
@@ -130,7 +121,9 @@ impl Chain {
 
     /// Parameter gradients (overwritten) and, if asked for, `∂L/∂x`, after `forward` in training mode on the same `x`.
     pub fn backward(&mut self, params: &[f32], x: &[f32], mut dx: Option<&mut [f32]>, grads: &mut [f32], batch: usize) {
-        for i in (0..self.links.len()).rev() {
+        // Nothing before the first parameters needs a gradient, unless it is asked for.
+        let first = if dx.is_some() { 0 } else { self.links.iter().take_while(|l| l.params.is_empty()).count() };
+        for i in (first..self.links.len()).rev() {
             let (before, rest) = self.links.split_at_mut(i);
             let link = &mut rest[0];
             let n = batch * link.output_len;
@@ -139,12 +132,57 @@ impl Chain {
             match before.last() {
                 Some(previous) => {
                     let n = batch * previous.output_len;
-                    link.layer.backward(p, &previous.activation[..n], y, dy, Some(&mut self.d_next[..n]), g, batch);
+                    let d_previous = (i > first).then_some(&mut self.d_next[..n]);
+                    link.layer.backward(p, &previous.activation[..n], y, dy, d_previous, g, batch);
                 }
                 None => link.layer.backward(p, x, y, dy, dx.take(), g, batch),
             }
             std::mem::swap(&mut self.d_here, &mut self.d_next);
         }
+    }
+}
+
+/// A chain in the making.
+struct Builder {
+    links: Vec<Link>,
+    /// Of the last output, and the order that it has.
+    shape: Shape,
+    order: Order,
+    max_batch: usize,
+}
+
+impl Builder {
+    fn push(&mut self, layer: Box<dyn Layer>, index: usize) {
+        let (param, buffer) = self.links.last().map_or((0, 0), |l| (l.params.end, l.buffers.end));
+        let (params, buffers) = (total(&layer.params()), total(&layer.buffers()));
+        self.shape = layer.output();
+        let output_len = self.shape.len();
+        self.links.push(Link {
+            layer,
+            index,
+            params: param..param + params,
+            buffers: buffer..buffer + buffers,
+            output_len,
+            activation: vec![0.0; output_len * self.max_batch],
+        });
+    }
+
+    /// Add a change of order in front of layer `index`, if it needs one.
+    fn bring_to(&mut self, order: Option<Order>, index: usize) {
+        let Some(order) = order.filter(|order| *order != self.order) else { return };
+        if Reorder::matters(self.shape) {
+            self.push(Box::new(Reorder::new(self.shape, order)), index);
+        }
+        self.order = order;
+    }
+}
+
+/// The order that a layer needs its input in; pointwise ones take any.
+fn order_for(spec: &LayerSpec) -> Option<Order> {
+    match spec {
+        LayerSpec::Dense { .. } => Some(Order::ChannelsFirst),
+        LayerSpec::Relu {} | LayerSpec::Tanh {} | LayerSpec::Dropout { .. } => None,
+        _ => Some(Order::ChannelsLast),
     }
 }
 

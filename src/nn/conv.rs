@@ -1,12 +1,12 @@
 //! Two-dimensional convolution (`torch.nn.Conv2d`): by Winograd's algorithm where it pays, else through unfolded
 //! windows.
 
-use crate::nn::activation::{activation_backward, add_plane_bias_and_activate};
+use crate::nn::activation::{activation_backward, add_bias_and_activate};
 use crate::nn::init::Init;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
 use crate::nn::simd::vectorized;
 use crate::nn::unfold::Unfolding;
-use crate::nn::winograd::Winograd;
+use crate::nn::winograd::{self, Winograd};
 use std::ops::Range;
 
 /// How a square kernel slides.
@@ -20,7 +20,7 @@ pub struct Window {
     pub padding: usize,
 }
 
-/// `y = act(w ⋆ x + b)` with `w: [channels][input channels][kernel][kernel]`.
+/// `y = act(w ⋆ x + b)` with `w: [channels][input channels][kernel][kernel]`, images as `[row][column][channel]`.
 pub struct Conv2d {
     input: Shape,
     output: Shape,
@@ -39,13 +39,11 @@ enum Method {
 }
 
 impl Method {
-    /// With fewer channels than this Winograd's transforms cost more than the multiplications that they save.
-    const WINOGRAD_CHANNELS: usize = 8;
-
     fn new(input: Shape, output: Shape, window: Window) -> Self {
-        let many = input.channels.min(output.channels) >= Self::WINOGRAD_CHANNELS;
+        // Whole vectors of channels; with few of them the transforms would cost more than the multiplications they save.
+        let suits = input.channels % winograd::LANES == 0 && output.channels % winograd::LANES == 0;
         match window {
-            Window { kernel: 3, stride: 1, padding } if many => {
+            Window { kernel: 3, stride: 1, padding } if suits => {
                 Method::Winograd(Box::new(Winograd::new(input, output, padding)))
             }
             _ => Method::Unfolded(Box::new(Unfolding::new(input, output, window))),
@@ -89,10 +87,6 @@ impl Conv2d {
     fn fan_in(&self) -> usize {
         self.input.channels * self.window.kernel * self.window.kernel
     }
-
-    fn positions(&self) -> usize {
-        self.output.height * self.output.width
-    }
 }
 
 impl Layer for Conv2d {
@@ -112,10 +106,9 @@ impl Layer for Conv2d {
 
     fn forward(&mut self, p: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
         let (w, b) = p.split_at(self.output.channels * self.fan_in());
-        let finish = |out: &mut [f32], channels: Range<usize>| {
+        let finish = |out: &mut [f32]| {
             if self.bias {
-                let positions = out.len() / channels.len();
-                add_plane_bias_and_activate(out, &b[channels], positions, self.activation);
+                add_bias_and_activate(out, b, self.activation);
             }
         };
         match &mut self.method {
@@ -134,16 +127,16 @@ impl Layer for Conv2d {
         grads: &mut [f32],
         _: usize,
     ) {
-        let (w_len, positions) = (self.output.channels * self.fan_in(), self.positions());
+        let w_len = self.output.channels * self.fan_in();
         let w = &p[..w_len];
         let (dw, db) = grads.split_at_mut(w_len);
         db.fill(0.0);
-        // Called with a few images at a time, just before their gradient is used, so that it is still in cache then.
+        // Called with a few rows or an image at a time, just before their gradient is used, so that it is still in cache then.
         let prepare = |d: &mut [f32], place: Range<usize>| {
             if self.activation != Activation::Identity {
                 activation_backward(self.activation, &y[place], d);
             }
-            add_plane_sums(d, positions, db);
+            add_column_sums(d, db);
         };
         match &mut self.method {
             Method::Unfolded(unfolding) => unfolding.backward(w, x, dy, dx, dw, prepare),
@@ -152,29 +145,17 @@ impl Layer for Conv2d {
     }
 }
 
-/// Add the sum of each plane of `positions` values to its channel's entry of `sums`, image after image.
-fn add_plane_sums(planes: &[f32], positions: usize, sums: &mut [f32]) {
+/// Add each column of `rows: [·][sums.len()]` to its entry of `sums`.
+fn add_column_sums(rows: &[f32], sums: &mut [f32]) {
     if sums.is_empty() {
         return;
     }
     vectorized(
         #[inline(always)]
         || {
-            for image in planes.chunks_exact(sums.len() * positions) {
-                sums.iter_mut().zip(image.chunks_exact(positions)).for_each(|(s, plane)| *s += sum(plane));
+            for row in rows.chunks_exact(sums.len()) {
+                sums.iter_mut().zip(row).for_each(|(s, v)| *s += v);
             }
         },
     );
-}
-
-/// The sum of `values` in sixteen partial sums, which vectorise and lose less than one running sum.
-#[inline(always)]
-pub(crate) fn sum(values: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 16];
-    let chunks = values.chunks_exact(16);
-    let rest: f32 = chunks.remainder().iter().sum();
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(l, v)| *l += v);
-    }
-    lanes.iter().sum::<f32>() + rest
 }

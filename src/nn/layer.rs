@@ -4,7 +4,8 @@ use crate::nn::init::Init;
 use crate::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// The shape of one example: channels × height × width. A flat vector of `n` features is `n × 1 × 1`.
+/// The shape of one example: channels × height × width, whatever the order in memory. A flat vector of `n` features is
+/// `n × 1 × 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Channels, or features of a flat vector.
@@ -34,6 +35,16 @@ impl Shape {
     /// Whether there is nothing in it.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Positions of an image; 1 for a flat vector.
+    pub const fn positions(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Numbers in a row, the channels of a position being together.
+    pub const fn row_len(&self) -> usize {
+        self.width * self.channels
     }
 }
 
@@ -140,7 +151,7 @@ pub enum Mode<'a> {
 /// A layer over slices. Parameters, gradients and buffers belong to the network; a layer holds only its shape and
 /// scratch space, all of it allocated when it is built for a largest batch.
 ///
-/// `x: [batch][input.len()]`, `y: [batch][output.len()]`.
+/// `x: [batch][input.len()]`, `y: [batch][output.len()]`; images are `[row][column][channel]`.
 pub trait Layer: Send + Sync {
     /// The shape of one output example.
     fn output(&self) -> Shape;

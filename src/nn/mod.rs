@@ -1,8 +1,9 @@
 //! Small networks trained fast on one core: layers with hand-written backward passes over preallocated workspaces,
 //! losses, optimizers and initialisers.
 //!
-//! Tensors are plain `f32` slices, batch-major; images are `[batch][channel][row][column]` as in PyTorch. Nothing here
-//! knows of data sets, tasks or reinforcement learning. After the first step nothing allocates.
+//! Tensors are plain `f32` slices, batch-major. Images are `[batch][channel][row][column]` at a network's ends, as in
+//! PyTorch, and `[batch][row][column][channel]` between its layers. Nothing here knows of data sets, tasks or
+//! reinforcement learning. After the first step nothing allocates.
 
 pub mod activation;
 pub mod batch_norm;
@@ -19,6 +20,7 @@ pub mod models;
 pub mod network;
 pub mod norms;
 pub mod optimizer;
+pub mod order;
 pub mod pool;
 pub mod residual;
 pub mod simd;

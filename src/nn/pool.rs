@@ -1,6 +1,5 @@
 //! Pooling: maximum over windows and mean over whole planes.
 
-use crate::nn::conv::sum;
 use crate::nn::layer::{Layer, Mode, Shape};
 use crate::nn::simd::vectorized;
 
@@ -10,7 +9,7 @@ pub struct MaxPool {
     input: Shape,
     output: Shape,
     size: usize,
-    /// For each output, the place of its maximum in its window, counted row by row.
+    /// For each output, the place of its maximum in its window, counted row by row; images are `[row][column][channel]`.
     chosen: Vec<u32>,
 }
 
@@ -26,6 +25,10 @@ impl MaxPool {
         let output = Shape::image(input.channels, input.height / size, input.width / size);
         Ok(MaxPool { input, output, size, chosen: vec![0; output.len() * max_batch] })
     }
+
+    fn windows(&self) -> Windows {
+        Windows { input: self.input, output: self.output, size: self.size }
+    }
 }
 
 impl Layer for MaxPool {
@@ -34,15 +37,21 @@ impl Layer for MaxPool {
     }
 
     fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        let (input, output, size) = (self.input, self.output, self.size);
-        let rows = y.chunks_exact_mut(output.width).zip(self.chosen.chunks_exact_mut(output.width));
+        let (windows, channels) = (self.windows(), self.input.channels);
+        let outputs = y.chunks_exact_mut(channels).zip(self.chosen.chunks_exact_mut(channels));
         vectorized(
             #[inline(always)]
             || {
-                for (r, (y, chosen)) in rows.enumerate() {
-                    let first = (r / output.height * input.height + r % output.height * size) * input.width;
-                    let windows = &x[first..first + size * input.width];
-                    maximum(size, windows, input.width, y, chosen);
+                for (i, (y, chosen)) in outputs.enumerate() {
+                    for place in 0..windows.places() {
+                        let x = &x[windows.start(i, place)..][..channels];
+                        for ((x, y), chosen) in x.iter().zip(&mut *y).zip(&mut *chosen) {
+                            // The value at the first place always stays, a later one if it is larger or NaN.
+                            let better = place == 0 || *x > *y || x.is_nan();
+                            *y = if better { *x } else { *y };
+                            *chosen = if better { place as u32 } else { *chosen };
+                        }
+                    }
                 }
             },
         );
@@ -59,20 +68,20 @@ impl Layer for MaxPool {
         _: usize,
     ) {
         let Some(dx) = dx else { return };
-        let (input, output, size) = (self.input, self.output, self.size);
-        if input.height % size != 0 || input.width % size != 0 {
+        let (windows, channels) = (self.windows(), self.input.channels);
+        if self.input.height % self.size != 0 || self.input.width % self.size != 0 {
             dx.fill(0.0);
         }
-        let rows = dy.chunks_exact(output.width).zip(self.chosen.chunks_exact(output.width));
+        let outputs = dy.chunks_exact(channels).zip(self.chosen.chunks_exact(channels));
         vectorized(
             #[inline(always)]
             || {
-                for (r, (dy, chosen)) in rows.enumerate() {
-                    let first = (r / output.height * input.height + r % output.height * size) * input.width;
-                    let windows = &mut dx[first..first + size * input.width];
-                    match size {
-                        2 => spread::<2>(2, windows, input.width, dy, chosen),
-                        _ => spread::<0>(size, windows, input.width, dy, chosen),
+                for (i, (dy, chosen)) in outputs.enumerate() {
+                    for place in 0..windows.places() {
+                        let dx = &mut dx[windows.start(i, place)..][..channels];
+                        for ((dx, dy), chosen) in dx.iter_mut().zip(dy).zip(chosen) {
+                            *dx = if *chosen == place as u32 { *dy } else { 0.0 };
+                        }
                     }
                 }
             },
@@ -80,59 +89,28 @@ impl Layer for MaxPool {
     }
 }
 
-/// Outputs of 2×2 windows that are found at a time; the last ones of a row overlap those before.
-const PIECE: usize = 8;
-
-/// The pieces that cover `len` outputs: where each begins.
-#[inline(always)]
-fn pieces(len: usize) -> impl Iterator<Item = usize> {
-    (0..len.div_ceil(PIECE)).map(move |i| (i * PIECE).min(len - PIECE))
+/// Where the places of the windows are.
+#[derive(Clone, Copy)]
+struct Windows {
+    input: Shape,
+    output: Shape,
+    size: usize,
 }
 
-/// One row of outputs from `size` rows of the input.
-#[inline(always)]
-fn maximum(size: usize, windows: &[f32], width: usize, y: &mut [f32], chosen: &mut [u32]) {
-    if size == 2 && y.len() >= PIECE {
-        for at in pieces(y.len()) {
-            let rows = [&windows[2 * at..][..2 * PIECE], &windows[width + 2 * at..][..2 * PIECE]];
-            let (mut best, mut places) = ([0.0; PIECE], [0; PIECE]);
-            for (place, (row, kx)) in [(rows[0], 0), (rows[0], 1), (rows[1], 0), (rows[1], 1)].into_iter().enumerate() {
-                for i in 0..PIECE {
-                    keep_larger(row[2 * i + kx], place as u32, &mut best[i], &mut places[i]);
-                }
-            }
-            y[at..at + PIECE].copy_from_slice(&best);
-            chosen[at..at + PIECE].copy_from_slice(&places);
-        }
-        return;
+impl Windows {
+    #[inline(always)]
+    fn places(self) -> usize {
+        self.size * self.size
     }
-    for (place, (row, kx)) in windows.chunks_exact(width).flat_map(|row| (0..size).map(move |kx| (row, kx))).enumerate()
-    {
-        for ((y, chosen), window) in y.iter_mut().zip(&mut *chosen).zip(row.chunks_exact(size)) {
-            keep_larger(window[kx], place as u32, y, chosen);
-        }
-    }
-}
 
-/// The value at the first place always stays, a later one if it is larger or NaN.
-#[inline(always)]
-fn keep_larger(v: f32, place: u32, best: &mut f32, chosen: &mut u32) {
-    let better = place == 0 || v > *best || v.is_nan();
-    *best = if better { v } else { *best };
-    *chosen = if better { place } else { *chosen };
-}
-
-/// The gradients of `size` rows of the input from one row of outputs; see [`maximum`]. `SIZE` is `size` where it is known
-/// at compile time, else 0.
-#[inline(always)]
-fn spread<const SIZE: usize>(size: usize, windows: &mut [f32], width: usize, dy: &[f32], chosen: &[u32]) {
-    let size = if SIZE > 0 { SIZE } else { size };
-    for (ky, row) in windows.chunks_exact_mut(width).enumerate() {
-        for ((dy, chosen), window) in dy.iter().zip(chosen).zip(row.chunks_exact_mut(size)) {
-            for (kx, v) in window.iter_mut().enumerate() {
-                *v = if *chosen == (ky * size + kx) as u32 { *dy } else { 0.0 };
-            }
-        }
+    /// Where the channels at a place of window `i` begin, windows being counted through the batch.
+    #[inline(always)]
+    fn start(self, i: usize, place: usize) -> usize {
+        let Windows { input, output, size } = self;
+        let (row, column) = (i / output.width, i % output.width);
+        let (image, row) = (row / output.height, row % output.height);
+        let (y, x) = (row * size + place / size, column * size + place % size);
+        image * input.len() + y * input.row_len() + x * input.channels
     }
 }
 
@@ -154,12 +132,16 @@ impl Layer for GlobalAvgPool {
     }
 
     fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        let n = self.input.height * self.input.width;
+        let (len, channels, n) = (self.input.len(), self.input.channels, self.input.positions() as f32);
         vectorized(
             #[inline(always)]
             || {
-                for (y, plane) in y.iter_mut().zip(x.chunks_exact(n)) {
-                    *y = sum(plane) / n as f32;
+                for (image, y) in x.chunks_exact(len).zip(y.chunks_exact_mut(channels)) {
+                    y.fill(0.0);
+                    for position in image.chunks_exact(channels) {
+                        y.iter_mut().zip(position).for_each(|(y, v)| *y += v);
+                    }
+                    y.iter_mut().for_each(|y| *y /= n);
                 }
             },
         );
@@ -176,7 +158,10 @@ impl Layer for GlobalAvgPool {
         _: usize,
     ) {
         let Some(dx) = dx else { return };
-        let n = self.input.height * self.input.width;
-        dx.chunks_exact_mut(n).zip(dy).for_each(|(plane, d)| plane.fill(*d / n as f32));
+        let (len, channels, n) = (self.input.len(), self.input.channels, self.input.positions() as f32);
+        dy.iter_mut().for_each(|d| *d /= n);
+        for (image, d) in dx.chunks_exact_mut(len).zip(dy.chunks_exact(channels)) {
+            image.chunks_exact_mut(channels).for_each(|position| position.copy_from_slice(d));
+        }
     }
 }

@@ -10,22 +10,27 @@ use crate::nn::layer::Shape;
 use crate::nn::simd::vectorized;
 use std::ops::Range;
 
-/// Columns of each phase that are moved at a time when every second column is wanted.
-const HALF: usize = 8;
+/// Values that are copied at a time; what is copied beyond a run is overwritten by the next one, and every buffer has
+/// room for it.
+const CHUNK: usize = 16;
 
 /// Scratch space for one image of a layer; small enough to stay in cache.
 pub(crate) struct Unfolding {
     input: Shape,
     output: Shape,
     window: Window,
-    /// The windows, `[input channels · kernel²][output positions]`.
-    columns: Vec<f32>,
-    d_columns: Vec<f32>,
-    /// One image with its padding and its rows as [`place`] says, unless that is the image itself, and its gradient.
+    /// The windows, `[output positions][kernel²·input channels]`.
+    windows: Vec<f32>,
+    d_windows: Vec<f32>,
+    /// One image with its padding, and its gradient.
     frame: Vec<f32>,
     d_frame: Vec<f32>,
-    /// The weights' gradient, transposed: `[input channels · kernel²][output channels]`.
-    dw_transposed: Vec<f32>,
+    /// The weights with the channels of a corner together, `[output channels][kernel²·input channels]`, and their
+    /// transpose.
+    weights: Vec<f32>,
+    transposed: Vec<f32>,
+    /// The transpose's gradient.
+    d_transposed: Vec<f32>,
 }
 
 impl Unfolding {
@@ -37,30 +42,32 @@ impl Unfolding {
             input,
             output,
             window,
-            columns: Vec::new(),
-            d_columns: Vec::new(),
+            windows: Vec::new(),
+            d_windows: Vec::new(),
             frame: Vec::new(),
             d_frame: Vec::new(),
-            dw_transposed: zeros(fan_in * output.channels),
+            weights: zeros(fan_in * output.channels),
+            transposed: zeros(fan_in * output.channels),
+            d_transposed: zeros(fan_in * output.channels),
         };
         if !unfolding.is_pointwise() {
-            let framed = window.padding > 0 || window.stride > 1;
-            unfolding.columns = zeros(fan_in * output.height * output.width);
-            unfolding.d_columns = unfolding.columns.clone();
-            unfolding.frame = zeros(if framed { unfolding.padded().len() } else { 0 });
-            unfolding.d_frame = unfolding.frame.clone();
+            unfolding.windows = zeros(fan_in * output.positions() + CHUNK);
+            unfolding.d_windows = zeros(fan_in * output.positions());
+            unfolding.frame = zeros(unfolding.padded().len() + CHUNK);
+            unfolding.d_frame = zeros(unfolding.padded().len());
         }
         unfolding
     }
 
-    /// `y ← w ⋆ x`; `finish` is called with each image of `y` and its channels.
-    pub fn forward(&mut self, w: &[f32], x: &[f32], y: &mut [f32], mut finish: impl FnMut(&mut [f32], Range<usize>)) {
-        let (channels, positions) = (self.output.channels, self.output.height * self.output.width);
+    /// `y ← w ⋆ x`; `finish` is called with each image of `y`.
+    pub fn forward(&mut self, w: &[f32], x: &[f32], y: &mut [f32], mut finish: impl FnMut(&mut [f32])) {
+        self.reorder_weights(w);
+        let (channels, positions, fan_in) = (self.output.channels, self.output.positions(), self.fan_in());
         for (image, out) in x.chunks_exact(self.input.len()).zip(y.chunks_exact_mut(self.output.len())) {
-            let columns = self.unfolded(image);
-            let fan_in = columns.len() / positions;
-            matmul(channels, positions, fan_in, w, Trans::No, columns, Trans::No, out, Overwrite);
-            finish(out, 0..channels);
+            self.unfold(image);
+            let windows = if self.is_pointwise() { image } else { &self.windows };
+            matmul(positions, channels, fan_in, windows, Trans::No, &self.transposed, Trans::No, out, Overwrite);
+            finish(out);
         }
     }
 
@@ -75,25 +82,25 @@ impl Unfolding {
         dw: &mut [f32],
         mut prepare: impl FnMut(&mut [f32], Range<usize>),
     ) {
-        let (channels, positions) = (self.output.channels, self.output.height * self.output.width);
-        let (fan_in, n, pointwise) = (dw.len() / channels, self.input.len(), self.is_pointwise());
-        self.dw_transposed.fill(0.0);
+        self.reorder_weights(w);
+        let (channels, positions, fan_in) = (self.output.channels, self.output.positions(), self.fan_in());
+        let (n, pointwise) = (self.input.len(), self.is_pointwise());
+        self.d_transposed.fill(0.0);
         for (i, (image, d)) in x.chunks_exact(n).zip(dy.chunks_exact_mut(self.output.len())).enumerate() {
             prepare(d, i * d.len()..(i + 1) * d.len());
-            self.unfolded(image);
-            let columns = if pointwise { image } else { &self.columns };
-            // Transposed, so that the product reads the long unfolding where it lies and packs only the gradient.
-            matmul(fan_in, channels, positions, columns, Trans::No, d, Trans::Yes, &mut self.dw_transposed, Add);
+            self.unfold(image);
+            let windows = if pointwise { image } else { &self.windows };
+            matmul(fan_in, channels, positions, windows, Trans::Yes, d, Trans::No, &mut self.d_transposed, Add);
             let Some(dx) = dx.as_deref_mut() else { continue };
             let d_image = &mut dx[i * n..(i + 1) * n];
-            let d_columns = if pointwise { &mut *d_image } else { &mut self.d_columns };
-            matmul(fan_in, positions, channels, w, Trans::Yes, d, Trans::No, d_columns, Overwrite);
+            let d_windows = if pointwise { &mut *d_image } else { &mut self.d_windows };
+            matmul(positions, fan_in, channels, d, Trans::No, &self.weights, Trans::No, d_windows, Overwrite);
             if !pointwise {
                 self.fold(d_image);
             }
         }
-        for (c, dw) in dw.chunks_exact_mut(fan_in).enumerate() {
-            dw.iter_mut().zip(self.dw_transposed.chunks_exact(channels)).for_each(|(dw, row)| *dw = row[c]);
+        for (o, c, corner, at) in self.weight_places() {
+            dw[(o * self.input.channels + c) * self.corners() + corner] = self.d_transposed[at * channels + o];
         }
     }
 
@@ -102,177 +109,100 @@ impl Unfolding {
         self.window == Window { kernel: 1, stride: 1, padding: 0 }
     }
 
-    /// The windows of `image`.
-    fn unfolded<'a>(&'a mut self, image: &'a [f32]) -> &'a [f32] {
-        if self.is_pointwise() {
-            return image;
-        }
-        self.unfold(image);
-        &self.columns
+    fn corners(&self) -> usize {
+        self.window.kernel * self.window.kernel
     }
 
-    /// Side lengths of the image with its padding.
+    fn fan_in(&self) -> usize {
+        self.corners() * self.input.channels
+    }
+
+    /// Each weight: its output channel, input channel and corner, and where the latter two stand in a window.
+    fn weight_places(&self) -> impl Iterator<Item = (usize, usize, usize, usize)> + use<> {
+        let (inputs, corners) = (self.input.channels, self.corners());
+        let of_output =
+            move |o| (0..inputs).flat_map(move |c| (0..corners).map(move |corner| (o, c, corner, corner * inputs + c)));
+        (0..self.output.channels).flat_map(of_output)
+    }
+
+    fn reorder_weights(&mut self, w: &[f32]) {
+        let (channels, fan_in) = (self.output.channels, self.fan_in());
+        for ((o, _, _, at), w) in self.weight_places().zip(w) {
+            self.weights[o * fan_in + at] = *w;
+            self.transposed[at * channels + o] = *w;
+        }
+    }
+
+    /// The image with its padding.
     fn padded(&self) -> Shape {
         let Shape { channels, height, width } = self.input;
         Shape::image(channels, height + 2 * self.window.padding, width + 2 * self.window.padding)
     }
 
-    /// Unfold `image` into `self.columns`.
+    /// Where the rows of the image begin in the padded one.
+    fn rows_in_frame(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (padding, row, len) = (self.window.padding, self.padded().row_len(), self.input.row_len());
+        let first = (padding * self.padded().width + padding) * self.input.channels;
+        (0..self.input.height).map(move |y| first + y * row..first + y * row + len)
+    }
+
+    /// Copy every window of `image` to `self.windows`; nothing for a pointwise kernel.
     fn unfold(&mut self, image: &[f32]) {
-        let (input, padded, w) = (self.input, self.padded(), self.window);
-        let (output, columns, frame) = (self.output, &mut self.columns, &mut self.frame);
-        vectorized(
-            #[inline(always)]
-            || {
-                let mut image = image;
-                if !frame.is_empty() {
-                    for (i, row) in image.chunks_exact(input.width).enumerate() {
-                        let start = frame_row(i, input, padded, w);
-                        match w.stride {
-                            1 => copy_run(&mut frame[start + w.padding..][..input.width], row),
-                            stride => spread_row(row, w.padding, stride, &mut frame[start..start + padded.width]),
-                        }
-                    }
-                    image = frame;
-                }
-                unfold(image, padded, output, w, columns);
-            },
-        );
-    }
-
-    /// Add `self.d_columns` back to the places of `image` that the columns came from.
-    fn fold(&mut self, image: &mut [f32]) {
-        let (input, padded, output, w) = (self.input, self.padded(), self.output, self.window);
-        let (columns, frame) = (&self.d_columns, &mut self.d_frame);
-        vectorized(
-            #[inline(always)]
-            || {
-                let target = if frame.is_empty() { &mut *image } else { &mut *frame };
-                target.fill(0.0);
-                fold(columns, padded, output, w, target);
-                if !frame.is_empty() {
-                    for (i, row) in image.chunks_exact_mut(input.width).enumerate() {
-                        let start = frame_row(i, input, padded, w);
-                        match w.stride {
-                            1 => copy_run(row, &frame[start + w.padding..][..input.width]),
-                            stride => collect_row(&frame[start..start + padded.width], w.padding, stride, row),
-                        }
-                    }
-                }
-            },
-        );
-    }
-}
-
-/// Where row `i` of all channels' rows begins in the padded image.
-fn frame_row(i: usize, input: Shape, padded: Shape, w: Window) -> usize {
-    let (channel, row) = (i / input.height, i % input.height);
-    (channel * padded.height + row + w.padding) * padded.width
-}
-
-/// Where column `x` of a padded row of `width` stands when the columns 0, `stride`, 2·`stride`, … come first, then
-/// 1, 1 + `stride`, …: what a window's corner sees of a row is in one piece then.
-#[inline(always)]
-fn place(x: usize, stride: usize, width: usize) -> usize {
-    let (phase, longer) = (x % stride, width % stride);
-    phase * (width / stride) + phase.min(longer) + x / stride
-}
-
-/// Copy a row to its padded place, columns of equal phase together.
-#[inline(always)]
-fn spread_row(row: &[f32], padding: usize, stride: usize, to: &mut [f32]) {
-    let (width, chunks) = (to.len(), row.as_chunks::<{ 2 * HALF }>());
-    if stride == 2 {
-        let places = [place(padding, 2, width), place(padding + 1, 2, width)];
-        for (i, chunk) in chunks.0.iter().enumerate() {
-            for (phase, at) in places.into_iter().enumerate() {
-                let half: [f32; HALF] = std::array::from_fn(|i| chunk[2 * i + phase]);
-                to[at + i * HALF..][..HALF].copy_from_slice(&half);
-            }
-        }
-    }
-    let done = if stride == 2 { row.len() - chunks.1.len() } else { 0 };
-    for (x, v) in row.iter().enumerate().skip(done) {
-        to[place(x + padding, stride, width)] = *v;
-    }
-}
-
-/// The inverse of [`spread_row`].
-#[inline(always)]
-fn collect_row(from: &[f32], padding: usize, stride: usize, row: &mut [f32]) {
-    let (width, len) = (from.len(), row.len());
-    let mut done = 0;
-    if stride == 2 {
-        let (even, odd) = (&from[place(padding, 2, width)..], &from[place(padding + 1, 2, width)..]);
-        for (i, chunk) in row.as_chunks_mut::<{ 2 * HALF }>().0.iter_mut().enumerate() {
-            let (even, odd) = (&even[i * HALF..][..HALF], &odd[i * HALF..][..HALF]);
-            for k in 0..HALF {
-                chunk[2 * k] = even[k];
-                chunk[2 * k + 1] = odd[k];
-            }
-        }
-        done = len / (2 * HALF) * (2 * HALF);
-    }
-    for (x, v) in row.iter_mut().enumerate().skip(done) {
-        *v = from[place(x + padding, stride, width)];
-    }
-}
-
-/// Copy every window of the padded `image`, whose rows stand as [`place`] says, into a column.
-#[inline(always)]
-fn unfold(image: &[f32], padded: Shape, output: Shape, w: Window, columns: &mut [f32]) {
-    let mut rows = columns.chunks_exact_mut(output.width);
-    for plane in image.chunks_exact(padded.height * padded.width) {
-        for corner in 0..w.kernel * w.kernel {
-            let first = corner / w.kernel * padded.width + place(corner % w.kernel, w.stride, padded.width);
-            for (i, to) in rows.by_ref().take(output.height).enumerate() {
-                copy_run(to, &plane[first + i * w.stride * padded.width..][..output.width]);
-            }
-        }
-    }
-}
-
-/// The adjoint of [`unfold`].
-#[inline(always)]
-fn fold(columns: &[f32], padded: Shape, output: Shape, w: Window, image: &mut [f32]) {
-    let mut rows = columns.chunks_exact(output.width);
-    for plane in image.chunks_exact_mut(padded.height * padded.width) {
-        for corner in 0..w.kernel * w.kernel {
-            let first = corner / w.kernel * padded.width + place(corner % w.kernel, w.stride, padded.width);
-            for (i, from) in rows.by_ref().take(output.height).enumerate() {
-                let to = &mut plane[first + i * w.stride * padded.width..][..output.width];
-                for (to, v) in to.iter_mut().zip(from) {
-                    *to += *v;
-                }
-            }
-        }
-    }
-}
-
-/// `to ← from`, a few dozen values: in place of a call of `memcpy`, two or three vectors, the last one overlapping.
-#[inline(always)]
-pub(crate) fn copy_run(to: &mut [f32], from: &[f32]) {
-    match to.len() {
-        0..8 => {
-            for (to, v) in to.iter_mut().zip(from) {
-                *to = *v;
-            }
-        }
-        8..16 => copy_chunks::<8>(to, from),
-        _ => copy_chunks::<16>(to, from),
-    }
-}
-
-#[inline(always)]
-fn copy_chunks<const N: usize>(to: &mut [f32], from: &[f32]) {
-    let last = to.len() - N;
-    let mut at = 0;
-    loop {
-        let values: [f32; N] = std::array::from_fn(|i| from[at..at + N][i]);
-        to[at..at + N].copy_from_slice(&values);
-        if at == last {
+        if self.is_pointwise() {
             return;
         }
-        at = (at + N).min(last);
+        for (row, place) in image.chunks_exact(self.input.row_len()).zip(self.rows_in_frame()) {
+            self.frame[place].copy_from_slice(row);
+        }
+        let (padded, output, w) = (self.padded(), self.output, self.window);
+        let (frame, windows) = (&self.frame[..], &mut self.windows[..]);
+        vectorized(
+            #[inline(always)]
+            || {
+                let (run, mut at) = (w.kernel * padded.channels, 0);
+                for y in 0..output.height {
+                    for x in 0..output.width {
+                        for k in 0..w.kernel {
+                            let from = first_of_run(padded, w, y, x, k);
+                            for i in (0..run).step_by(CHUNK) {
+                                windows[at + i..][..CHUNK].copy_from_slice(&frame[from + i..][..CHUNK]);
+                            }
+                            at += run;
+                        }
+                    }
+                }
+            },
+        );
     }
+
+    /// Add up `self.d_windows` at the places of `image` that the windows came from.
+    fn fold(&mut self, image: &mut [f32]) {
+        let (padded, output, w) = (self.padded(), self.output, self.window);
+        let (windows, frame) = (&self.d_windows[..], &mut self.d_frame[..]);
+        vectorized(
+            #[inline(always)]
+            || {
+                let run = w.kernel * padded.channels;
+                let mut windows = windows.chunks_exact(run);
+                frame.fill(0.0);
+                for y in 0..output.height {
+                    for x in 0..output.width {
+                        for (k, window) in windows.by_ref().take(w.kernel).enumerate() {
+                            let from = first_of_run(padded, w, y, x, k);
+                            frame[from..from + run].iter_mut().zip(window).for_each(|(to, v)| *to += *v);
+                        }
+                    }
+                }
+            },
+        );
+        for (row, place) in image.chunks_exact_mut(self.input.row_len()).zip(self.rows_in_frame()) {
+            row.copy_from_slice(&self.d_frame[place]);
+        }
+    }
+}
+
+/// Where row `k` of the window at output row `y` and column `x` begins in the padded image.
+#[inline(always)]
+fn first_of_run(padded: Shape, w: Window, y: usize, x: usize, k: usize) -> usize {
+    ((y * w.stride + k) * padded.width + x * w.stride) * padded.channels
 }

@@ -1,39 +1,75 @@
-//! The transforms of planes to tiles and back, a vector of neighbouring tiles at a time.
+//! The transforms of images to tiles and back, a vector of neighbouring channels at a time.
 
-use super::LANES;
-use super::frame::{Components, Frame, Plane};
+use super::COMPONENTS;
+use crate::nn::layer::Shape;
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
-/// How many tiles cover a piece of a group of images.
+/// A place that is in no image, also with a few images' lengths added.
+const OUTSIDE: usize = usize::MAX / 4;
+
+/// The images of one side of a convolution, and how tiles cover them.
 #[derive(Clone, Copy)]
-pub struct Grid {
+pub struct Plane {
+    pub shape: Shape,
+    /// Zeros around an image.
+    pub padding: usize,
+    /// Tiles of an image in a column and in a row.
     pub down: usize,
     pub across: usize,
 }
 
-impl Grid {
-    pub fn tiles(self) -> usize {
-        self.down * self.across
+impl Plane {
+    /// Where the `N` rows of a row of tiles begin.
+    #[inline(always)]
+    fn rows<const N: usize>(&self, row: usize) -> [usize; N] {
+        let (image, top) = (row / self.down, row % self.down * 2);
+        std::array::from_fn(|i| match (top + i).checked_sub(self.padding) {
+            Some(y) if y < self.shape.height => image * self.shape.len() + y * self.shape.row_len(),
+            _ => OUTSIDE,
+        })
+    }
+
+    /// Where the `N` columns of a tile are in their row.
+    #[inline(always)]
+    fn columns<const N: usize>(&self, tile: usize) -> [usize; N] {
+        std::array::from_fn(|i| match (2 * tile + i).checked_sub(self.padding) {
+            Some(x) if x < self.shape.width => x * self.shape.channels,
+            _ => OUTSIDE,
+        })
+    }
+
+    /// What is first touched by a row of 4×4 tiles.
+    fn begun(&self, row: usize) -> Range<usize> {
+        let (image, tile) = (row / self.down, row % self.down);
+        let end = |tile: usize| (2 * tile + 2).saturating_sub(self.padding).min(self.shape.height);
+        let first = if tile == 0 { 0 } else { end(tile) };
+        let last = if tile + 1 == self.down { self.shape.height } else { end(tile + 1) };
+        let start = image * self.shape.len();
+        start + first * self.shape.row_len()..start + last * self.shape.row_len()
     }
 }
 
-/// What [`Transform`] does with one plane.
-#[derive(Clone, Copy)]
-pub enum Step {
-    /// Tiles ← `Bᵀ frame B`.
-    Input,
-    /// Frame ← `Aᵀ tiles A`.
-    Output,
-    /// Tiles ← `A frame Aᵀ`.
-    OutputGradient,
+/// What [`Transform`] does with the images.
+pub enum Step<'a> {
+    /// Tiles ← `Bᵀ images B`.
+    Input(&'a [f32]),
+    /// Images ← `Aᵀ tiles A`.
+    Output(&'a mut [f32]),
+    /// Tiles ← `A images Aᵀ`.
+    OutputGradient(&'a [f32]),
+    /// Images ← `B tiles Bᵀ`, overlapping tiles added up.
+    InputGradient(&'a mut [f32]),
 }
 
-/// One of the steps for all tiles of one channel.
+/// One of the steps for some rows of tiles.
 pub struct Transform<'a> {
-    pub step: Step,
-    pub grid: Grid,
-    pub tiles: Plane<'a>,
-    pub frame: &'a mut Frame,
+    pub step: Step<'a>,
+    pub plane: Plane,
+    pub rows: Range<usize>,
+    pub tiles: &'a mut [f32],
+    /// Distance between components.
+    pub component: usize,
 }
 
 impl WithSimd for Transform<'_> {
@@ -41,19 +77,30 @@ impl WithSimd for Transform<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Transform { step, grid, tiles, frame } = self;
-        let mut tiles = tiles.components();
-        for row in 0..grid.down {
-            for first in (0..grid.across).step_by(S::F32_LANES) {
-                let (tile, at) = (row * grid.across + first, (2 * row, first));
-                match step {
-                    Step::Input => input_tile(simd, frame, at, &mut tiles, tile),
-                    Step::Output => output_tile(simd, frame, at, &tiles, tile),
-                    Step::OutputGradient => output_gradient_tile(simd, frame, at, &mut tiles, tile),
-                }
-            }
+        let Transform { step, plane, rows, tiles, component } = self;
+        let mut components = apart(tiles, component);
+        match step {
+            Step::Input(x) => input(simd, plane, rows, x, &mut components),
+            Step::Output(y) => output(simd, plane, rows, y, &components),
+            Step::OutputGradient(dy) => output_gradient(simd, plane, rows, dy, &mut components),
+            Step::InputGradient(dx) => input_gradient(simd, plane, rows, dx, &components),
         }
     }
+}
+
+/// The components, of one length: that lets the compiler check one index for all of them.
+type Components<'a> = [&'a mut [f32]; COMPONENTS];
+
+#[inline(always)]
+fn apart(tiles: &mut [f32], component: usize) -> Components<'_> {
+    let mut rest = tiles;
+    let mut components = Components::default();
+    for place in &mut components {
+        let (first, others) = rest.split_at_mut(component);
+        *place = first;
+        rest = others;
+    }
+    components
 }
 
 /// Four vectors, one for each row or column of a tile.
@@ -86,135 +133,136 @@ fn output_adjoint<S: Simd>(simd: S, v: [S::f32s; 2]) -> Four<S> {
 }
 
 #[inline(always)]
-fn input_tile<S: Simd>(
-    simd: S,
-    frame: &Frame,
-    (first_row, first): (usize, usize),
-    tiles: &mut Components<'_>,
-    tile: usize,
-) {
-    let mut rows = [[simd.splat_f32s(0.0); 4]; 4];
-    for (i, row) in rows.iter_mut().enumerate() {
-        let (even, odd) = frame.row(first_row + i);
-        let next = (vector::<S>(even, first + 1), vector::<S>(odd, first + 1));
-        *row = input_transform(simd, [vector::<S>(even, first), vector::<S>(odd, first), next.0, next.1]);
-    }
-    for j in 0..4 {
-        let column = input_transform(simd, [rows[0][j], rows[1][j], rows[2][j], rows[3][j]]);
-        for (i, v) in column.into_iter().enumerate() {
-            put::<S>(tiles[4 * i + j], tile, v);
-        }
-    }
-}
-
-#[inline(always)]
-fn output_tile<S: Simd>(
-    simd: S,
-    frame: &mut Frame,
-    (first_row, first): (usize, usize),
-    tiles: &Components<'_>,
-    tile: usize,
-) {
-    let (mut upper, mut lower) = ([simd.splat_f32s(0.0); 4], [simd.splat_f32s(0.0); 4]);
-    for (j, (upper, lower)) in upper.iter_mut().zip(&mut lower).enumerate() {
-        [*upper, *lower] = output_transform(simd, column::<S>(tiles, j, tile));
-    }
-    for (i, row) in [upper, lower].into_iter().enumerate() {
-        let (to_even, to_odd) = frame.row_mut(first_row + i);
-        let [even, odd] = output_transform(simd, row);
-        put::<S>(to_even, first, even);
-        put::<S>(to_odd, first, odd);
-    }
-}
-
-#[inline(always)]
-fn output_gradient_tile<S: Simd>(
-    simd: S,
-    frame: &Frame,
-    (first_row, first): (usize, usize),
-    tiles: &mut Components<'_>,
-    tile: usize,
-) {
-    let mut rows = [[simd.splat_f32s(0.0); 4]; 2];
-    for (i, row) in rows.iter_mut().enumerate() {
-        let (even, odd) = frame.row(first_row + i);
-        *row = output_adjoint(simd, [vector::<S>(even, first), vector::<S>(odd, first)]);
-    }
-    for j in 0..4 {
-        let column = output_adjoint(simd, [rows[0][j], rows[1][j]]);
-        for (i, v) in column.into_iter().enumerate() {
-            put::<S>(tiles[4 * i + j], tile, v);
-        }
-    }
-}
-
-/// Frames ← `B tiles Bᵀ`, overlapping rows added up: the first frame holds the left pair of columns of each tile, the
-/// second one the right pair, which is the left pair of the next tile.
-pub struct InputGradient<'a> {
-    pub grid: Grid,
-    pub tiles: Plane<'a>,
-    pub frames: &'a mut [Frame; 2],
-}
-
-impl WithSimd for InputGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let InputGradient { grid: Grid { down, across }, tiles, frames: [left, right] } = self;
-        let tiles = tiles.components();
-        let zero = simd.splat_f32s(0.0);
-        for first in (0..across).step_by(S::F32_LANES) {
-            // The two lower rows of the tiles above.
-            let mut above = [[zero; 4]; 2];
-            for row in 0..=down {
-                let mut rows = above;
-                if row < down {
-                    for j in 0..4 {
-                        let z = input_adjoint(simd, column::<S>(&tiles, j, row * across + first));
-                        rows[0][j] = simd.add_f32s(above[0][j], z[0]);
-                        rows[1][j] = simd.add_f32s(above[1][j], z[1]);
-                        above[0][j] = z[2];
-                        above[1][j] = z[3];
+fn input<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, x: &[f32], tiles: &mut Components<'_>) {
+    let mut to = 0;
+    for row in rows {
+        let ys = plane.rows::<4>(row);
+        for tile in 0..plane.across {
+            let xs = plane.columns::<4>(tile);
+            for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
+                let mut d = [[simd.splat_f32s(0.0); 4]; 4];
+                for (d, y) in d.iter_mut().zip(ys) {
+                    *d = input_transform(
+                        simd,
+                        xs.map(
+                            #[inline(always)]
+                            |x_at| vector(simd, x, y + x_at + channel),
+                        ),
+                    );
+                }
+                for j in 0..4 {
+                    let column = input_transform(simd, [d[0][j], d[1][j], d[2][j], d[3][j]]);
+                    for (i, v) in column.into_iter().enumerate() {
+                        put::<S>(tiles[4 * i + j], to, v);
                     }
                 }
-                for (i, row_of_tiles) in rows.into_iter().enumerate() {
-                    let z = input_adjoint(simd, row_of_tiles);
-                    let (even, odd) = left.row_mut(2 * row + i);
-                    put::<S>(even, first, z[0]);
-                    put::<S>(odd, first, z[1]);
-                    let (even, odd) = right.row_mut(2 * row + i);
-                    put::<S>(even, first + 1, z[2]);
-                    put::<S>(odd, first + 1, z[3]);
-                }
+                to += S::F32_LANES;
             }
-        }
-        // Lanes beyond the last tile hold values of other tiles.
-        for row in 0..2 * down + 2 {
-            let (even, odd) = left.row_mut(row);
-            even[across..across + LANES].fill(0.0);
-            odd[across..across + LANES].fill(0.0);
         }
     }
 }
 
-/// Column `j` of a vector of tiles.
 #[inline(always)]
-fn column<S: Simd>(tiles: &Components<'_>, j: usize, tile: usize) -> Four<S> {
-    [
-        vector::<S>(tiles[j], tile),
-        vector::<S>(tiles[4 + j], tile),
-        vector::<S>(tiles[8 + j], tile),
-        vector::<S>(tiles[12 + j], tile),
-    ]
+fn output<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, y: &mut [f32], tiles: &Components<'_>) {
+    let mut from = 0;
+    for row in rows {
+        let ys = plane.rows::<2>(row);
+        for tile in 0..plane.across {
+            let xs = plane.columns::<2>(tile);
+            for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
+                let mut halves = [[simd.splat_f32s(0.0); 4]; 2];
+                for j in 0..4 {
+                    [halves[0][j], halves[1][j]] = output_transform(simd, column::<S>(tiles, j, from));
+                }
+                for (half, y_at) in halves.into_iter().zip(ys) {
+                    for (v, x_at) in output_transform(simd, half).into_iter().zip(xs) {
+                        put::<S>(y, y_at + x_at + channel, v);
+                    }
+                }
+                from += S::F32_LANES;
+            }
+        }
+    }
 }
 
 #[inline(always)]
-fn vector<S: Simd>(values: &[f32], at: usize) -> S::f32s {
-    S::as_simd_f32s(&values[at..at + S::F32_LANES]).0[0]
+fn output_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dy: &[f32], tiles: &mut Components<'_>) {
+    let mut to = 0;
+    for row in rows {
+        let ys = plane.rows::<2>(row);
+        for tile in 0..plane.across {
+            let xs = plane.columns::<2>(tile);
+            for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
+                let mut d = [[simd.splat_f32s(0.0); 4]; 2];
+                for (d, y) in d.iter_mut().zip(ys) {
+                    *d = output_adjoint(
+                        simd,
+                        xs.map(
+                            #[inline(always)]
+                            |x_at| vector(simd, dy, y + x_at + channel),
+                        ),
+                    );
+                }
+                for j in 0..4 {
+                    for (i, v) in output_adjoint(simd, [d[0][j], d[1][j]]).into_iter().enumerate() {
+                        put::<S>(tiles[4 * i + j], to, v);
+                    }
+                }
+                to += S::F32_LANES;
+            }
+        }
+    }
 }
 
+#[inline(always)]
+fn input_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dx: &mut [f32], tiles: &Components<'_>) {
+    let mut from = 0;
+    for row in rows {
+        dx[plane.begun(row)].fill(0.0);
+        let ys = plane.rows::<4>(row);
+        for tile in 0..plane.across {
+            let xs = plane.columns::<4>(tile);
+            for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
+                let mut z = [[simd.splat_f32s(0.0); 4]; 4];
+                for j in 0..4 {
+                    let column = input_adjoint(simd, column::<S>(tiles, j, from));
+                    for i in 0..4 {
+                        z[i][j] = column[i];
+                    }
+                }
+                for (z, y_at) in z.into_iter().zip(ys) {
+                    for (v, x_at) in input_adjoint(simd, z).into_iter().zip(xs) {
+                        let at = y_at + x_at + channel;
+                        let sum = simd.add_f32s(vector(simd, dx, at), v);
+                        put::<S>(dx, at, sum);
+                    }
+                }
+                from += S::F32_LANES;
+            }
+        }
+    }
+}
+
+/// Column `j` of the tiles at `from`.
+#[inline(always)]
+fn column<S: Simd>(tiles: &Components<'_>, j: usize, from: usize) -> Four<S> {
+    let at = |i: usize| S::as_simd_f32s(&tiles[4 * i + j][from..from + S::F32_LANES]).0[0];
+    [at(0), at(1), at(2), at(3)]
+}
+
+/// The vector at a place, or zeros outside.
+#[inline(always)]
+fn vector<S: Simd>(simd: S, values: &[f32], at: usize) -> S::f32s {
+    match values.get(at..at + S::F32_LANES) {
+        Some(values) => S::as_simd_f32s(values).0[0],
+        None => simd.splat_f32s(0.0),
+    }
+}
+
+/// Put a vector at a place, unless that is outside.
 #[inline(always)]
 fn put<S: Simd>(values: &mut [f32], at: usize, v: S::f32s) {
-    S::as_mut_simd_f32s(&mut values[at..at + S::F32_LANES]).0[0] = v;
+    if let Some(values) = values.get_mut(at..at + S::F32_LANES) {
+        S::as_mut_simd_f32s(values).0[0] = v;
+    }
 }
