@@ -40,15 +40,18 @@ fn labels(len: usize) -> Vec<u8> {
 /// `m × n × k` and how the operands lie.
 type Product = (usize, usize, usize, Trans, Trans);
 
-/// Where they occur: dense layers forward (digits-mlp, mnist-mlp), mnist-cnn's second convolution forward, the gradient
-/// of its weights in both storage orders, and of its input.
-const PRODUCTS: [(&str, Product); 6] = [
+/// Where they occur: dense layers forward (digits-mlp, mnist-mlp), a component of Winograd's tiles in mnist-cnn (forward,
+/// gradient of the weights, of the input) and in resnet with few and with many channels, a first convolution's windows.
+const PRODUCTS: [(&str, Product); 9] = [
     ("64x32x64", (64, 32, 64, Trans::No, Trans::Yes)),
     ("64x128x784", (64, 128, 784, Trans::No, Trans::Yes)),
-    ("64x576x288", (64, 576, 288, Trans::No, Trans::No)),
-    ("64x288x576", (64, 288, 576, Trans::No, Trans::Yes)),
-    ("288x64x576", (288, 64, 576, Trans::No, Trans::Yes)),
-    ("288x576x64", (288, 576, 64, Trans::Yes, Trans::No)),
+    ("168x64x32", (168, 64, 32, Trans::No, Trans::No)),
+    ("32x64x168", (32, 64, 168, Trans::Yes, Trans::No)),
+    ("168x32x64", (168, 32, 64, Trans::No, Trans::No)),
+    ("512x16x16", (512, 16, 16, Trans::No, Trans::No)),
+    ("16x16x512", (16, 16, 512, Trans::Yes, Trans::No)),
+    ("128x64x64", (128, 64, 64, Trans::No, Trans::No)),
+    ("676x32x9", (676, 32, 9, Trans::No, Trans::No)),
 ];
 
 fn by_name<T: Copy>(table: &[(&str, T)], name: &str) -> T {

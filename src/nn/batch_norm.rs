@@ -15,6 +15,8 @@ const MOMENTUM: f64 = 0.1;
 pub struct BatchNorm {
     shape: Shape,
     activation: Activation,
+    /// Positions taken in.
+    seen: usize,
     inverse_std: Vec<f32>,
     affine: Affine,
     /// What the backward pass takes off a gradient, and off it for each unit of deviation, for each place in a slab.
@@ -50,6 +52,7 @@ impl BatchNorm {
         BatchNorm {
             shape,
             activation,
+            seen: 0,
             inverse_std: vec![0.0; shape.channels],
             affine: Affine { mean: slab.clone(), scale: slab.clone(), shift: slab.clone() },
             offset: slab.clone(),
@@ -59,12 +62,11 @@ impl BatchNorm {
         }
     }
 
-    /// Two sums over all positions for each channel, which then stand at the beginning of `self.total`: of what `terms`
-    /// makes of a value of `x`, one of `d`, and mean, scale and shift.
+    /// Add to `self.total` two values for each position: what `terms` makes of a value of `x`, one of `d`, and mean, scale
+    /// and shift.
     #[inline(always)]
     fn add_up(&mut self, x: &[f32], d: &[f32], terms: impl Fn(f32, f32, [f32; 3]) -> [f32; 2]) {
-        let (slab, channels) = (self.offset.len(), self.shape.channels);
-        self.total.iter_mut().for_each(|t| t.fill(0.0));
+        let slab = self.offset.len();
         for (x, d) in x.chunks(BLOCK * slab).zip(d.chunks(BLOCK * slab)) {
             let [first, second] = &mut self.partial;
             first.fill(0.0);
@@ -83,32 +85,49 @@ impl BatchNorm {
                 total.iter_mut().zip(partial).for_each(|(t, p)| *t += f64::from(*p));
             }
         }
+    }
+
+    /// Bring the sums for each channel together at the beginning of `self.total`.
+    fn sum_places(&mut self) {
+        let channels = self.shape.channels;
         for total in &mut self.total {
-            for i in channels..slab {
+            for i in channels..total.len() {
                 total[i % channels] += total[i];
             }
         }
     }
 
-    /// Mean and biased variance of each channel, in one pass over deviations from the first position's values, to
-    /// `self.total`.
-    fn statistics(&mut self, x: &[f32]) {
-        let channels = self.shape.channels;
-        let count = (x.len() / channels) as f64;
-        spread(&mut self.affine.mean, &x[..channels]);
+    /// Begin the statistics of a batch.
+    pub(crate) fn begin(&mut self) {
+        self.total.iter_mut().for_each(|t| t.fill(0.0));
+        self.seen = 0;
+    }
+
+    /// Take in a piece of the batch: deviations from the values of its first position are added up.
+    pub(crate) fn take_in(&mut self, piece: &[f32]) {
+        if self.seen == 0 {
+            spread(&mut self.affine.mean, &piece[..self.shape.channels]);
+        }
+        self.seen += piece.len() / self.shape.channels;
         vectorized(
             #[inline(always)]
             || {
                 self.add_up(
-                    x,
-                    x,
+                    piece,
+                    piece,
                     #[inline(always)]
                     |x, _, [near, ..]| [x - near, (x - near) * (x - near)],
                 )
             },
         );
-        let [means, variances] = &mut self.total;
-        for ((mean, variance), near) in means.iter_mut().zip(variances).zip(&x[..channels]) {
+    }
+
+    /// Mean and biased variance of each channel of what was taken in, to `self.total`.
+    fn conclude(&mut self) {
+        self.sum_places();
+        let (count, [means, variances]) = (self.seen as f64, &mut self.total);
+        for ((mean, variance), near) in means.iter_mut().zip(variances).zip(&self.affine.mean).take(self.shape.channels)
+        {
             let offset = *mean / count;
             *variance = (*variance / count - offset * offset).max(0.0);
             *mean = f64::from(*near) + offset;
@@ -145,6 +164,10 @@ impl Layer for BatchNorm {
     }
 
     fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], _: usize, mode: &mut Mode<'_>) {
+        if let Mode::Train(_) = mode {
+            self.begin();
+            self.take_in(x);
+        }
         self.normalize(p, b, x, None, self.activation, y, mode);
     }
 
@@ -158,12 +181,16 @@ impl Layer for BatchNorm {
         grads: &mut [f32],
         _: usize,
     ) {
-        self.gradients(p, x, dy, self.activation, dx, grads);
+        self.gradients(p, x, dy, self.activation, grads);
+        if let Some(dx) = dx {
+            self.pass_back(x, dy, self.activation, dx);
+        }
     }
 }
 
 impl BatchNorm {
-    /// The forward pass; `added` is added before the activation, which is ReLU or the identity.
+    /// The forward pass, in training after `x` was taken in; `added` is added before the activation, which is ReLU or the
+    /// identity.
     pub(crate) fn normalize(
         &mut self,
         p: &[f32],
@@ -177,9 +204,9 @@ impl BatchNorm {
         let channels = self.shape.channels;
         let (running_mean, running_var) = b.split_at_mut(channels);
         if let Mode::Train(_) = mode {
-            self.statistics(x);
+            self.conclude();
         }
-        let count = (x.len() / channels) as f64;
+        let count = self.seen as f64;
         for c in 0..channels {
             let (mean, variance) = match mode {
                 Mode::Eval => (f64::from(running_mean[c]), f64::from(running_var[c])),
@@ -203,25 +230,30 @@ impl BatchNorm {
         );
     }
 
-    /// The backward pass; `activation` may be ReLU only if nothing was added before it.
-    pub(crate) fn gradients(
-        &mut self,
-        p: &[f32],
-        x: &[f32],
-        dy: &[f32],
-        activation: Activation,
-        dx: Option<&mut [f32]>,
-        grads: &mut [f32],
-    ) {
+    /// The gradients of `γ` and `β`, and what [`BatchNorm::pass_back`] needs; `activation` may be ReLU only if nothing was
+    /// added before it.
+    pub(crate) fn gradients(&mut self, p: &[f32], x: &[f32], dy: &[f32], activation: Activation, grads: &mut [f32]) {
         self.affine.set(p, &self.inverse_std);
-        if activation == Activation::Relu {
-            self.gradients_of::<true>(x, dy, dx, grads);
-        } else {
-            self.gradients_of::<false>(x, dy, dx, grads);
+        self.total.iter_mut().for_each(|t| t.fill(0.0));
+        match activation {
+            Activation::Relu => self.add_up_gradients::<true>(x, dy),
+            _ => self.add_up_gradients::<false>(x, dy),
         }
+        self.sum_places();
+        let channels = self.shape.channels;
+        let count = (x.len() / channels) as f64;
+        for c in 0..channels {
+            let inverse_std = self.inverse_std[c];
+            let d_gamma = self.total[1][c] * f64::from(inverse_std);
+            (grads[c], grads[channels + c]) = (d_gamma as f32, self.total[0][c] as f32);
+            self.offset[c] = (self.total[0][c] / count) as f32;
+            self.slope[c] = (d_gamma / count) as f32 * inverse_std;
+        }
+        repeat(&mut self.offset, channels);
+        repeat(&mut self.slope, channels);
     }
 
-    fn gradients_of<const RELU: bool>(&mut self, x: &[f32], dy: &[f32], dx: Option<&mut [f32]>, grads: &mut [f32]) {
+    fn add_up_gradients<const RELU: bool>(&mut self, x: &[f32], dy: &[f32]) {
         vectorized(
             #[inline(always)]
             || {
@@ -236,18 +268,17 @@ impl BatchNorm {
                 )
             },
         );
-        let channels = self.shape.channels;
-        let count = (x.len() / channels) as f64;
-        for c in 0..channels {
-            let inverse_std = self.inverse_std[c];
-            let d_gamma = self.total[1][c] * f64::from(inverse_std);
-            (grads[c], grads[channels + c]) = (d_gamma as f32, self.total[0][c] as f32);
-            self.offset[c] = (self.total[0][c] / count) as f32;
-            self.slope[c] = (d_gamma / count) as f32 * inverse_std;
+    }
+
+    /// The gradient of a piece of the input, after [`BatchNorm::gradients`] of the whole batch.
+    pub(crate) fn pass_back(&self, x: &[f32], dy: &[f32], activation: Activation, dx: &mut [f32]) {
+        match activation {
+            Activation::Relu => self.pass_back_through::<true>(x, dy, dx),
+            _ => self.pass_back_through::<false>(x, dy, dx),
         }
-        repeat(&mut self.offset, channels);
-        repeat(&mut self.slope, channels);
-        let Some(dx) = dx else { return };
+    }
+
+    fn pass_back_through<const RELU: bool>(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
         let (slab, Affine { mean, scale, shift }) = (self.offset.len(), &self.affine);
         vectorized(
             #[inline(always)]

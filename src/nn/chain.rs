@@ -32,7 +32,7 @@ struct Link {
 
 impl Chain {
     /// Build the layers for examples of shape `input` and batches up to `max_batch`. A ReLU or tanh right after a dense
-    /// or convolutional layer is fused into it, a ReLU also into a batch normalisation.
+    /// or convolutional layer is fused into it, a ReLU also into a batch normalisation or a max-pooling after it.
     ///
     /// # Errors
     /// [`Error::Config`] naming the layer whose description does not fit its input.
@@ -40,13 +40,13 @@ impl Chain {
         let mut builder = Builder { links: Vec::new(), shape: input, order: Order::ChannelsFirst, max_batch };
         let mut i = 0;
         while i < specs.len() {
-            let (fused, activation) = fused_activation(specs, i);
-            builder.bring_to(order_for(&specs[i]), i);
-            let layer = build(builder.shape, &specs[i], activation, max_batch).map_err(|message| {
-                Error::config(format!("model[{i}]"), message, "change the layer or the one before it")
+            let (spec, activation, next) = fused(specs, i);
+            builder.bring_to(order_for(&specs[spec]), spec);
+            let layer = build(builder.shape, &specs[spec], activation, max_batch).map_err(|message| {
+                Error::config(format!("model[{spec}]"), message, "change the layer or the one before it")
             })?;
-            builder.push(layer, i);
-            i += 1 + usize::from(fused);
+            builder.push(layer, spec);
+            i = next;
         }
         if specs.is_empty() {
             return Err(Error::config("model", "the list is empty", "give at least one layer"));
@@ -190,13 +190,15 @@ fn total(infos: &[ParamInfo]) -> usize {
     infos.iter().map(ParamInfo::len).sum()
 }
 
-/// Whether the layer after `i` is an activation that layer `i` can apply itself.
-fn fused_activation(specs: &[LayerSpec], i: usize) -> (bool, Activation) {
-    use LayerSpec::{BatchNorm, Conv2d, Dense, Relu, Tanh};
-    match (&specs[i], specs.get(i + 1)) {
-        (Dense { .. } | Conv2d { .. } | BatchNorm {}, Some(Relu {})) => (true, Activation::Relu),
-        (Dense { .. } | Conv2d { .. }, Some(Tanh {})) => (true, Activation::Tanh),
-        _ => (false, Activation::Identity),
+/// The layer that begins with `specs[i]`: its index, the activation that is a part of it, and where the next one begins.
+fn fused(specs: &[LayerSpec], i: usize) -> (usize, Activation, usize) {
+    use LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu, Tanh};
+    match &specs[i..] {
+        [Relu {}, MaxPool { .. }, ..] => (i + 1, Activation::Relu, i + 2),
+        [Dense { .. } | Conv2d { .. } | BatchNorm {}, Relu {}, MaxPool { .. }, ..] => (i, Activation::Identity, i + 1),
+        [Dense { .. } | Conv2d { .. } | BatchNorm {}, Relu {}, ..] => (i, Activation::Relu, i + 2),
+        [Dense { .. } | Conv2d { .. }, Tanh {}, ..] => (i, Activation::Tanh, i + 2),
+        _ => (i, Activation::Identity, i + 1),
     }
 }
 
@@ -212,7 +214,7 @@ fn build(input: Shape, spec: &LayerSpec, activation: Activation, max_batch: usiz
         }
         LayerSpec::Relu {} => Box::new(Pointwise::new(input, Activation::Relu)),
         LayerSpec::Tanh {} => Box::new(Pointwise::new(input, Activation::Tanh)),
-        LayerSpec::MaxPool { size } => Box::new(MaxPool::new(input, size, max_batch)?),
+        LayerSpec::MaxPool { size } => Box::new(MaxPool::new(input, size, activation == Activation::Relu, max_batch)?),
         LayerSpec::GlobalAvgPool {} => Box::new(GlobalAvgPool::new(input)),
         LayerSpec::Dropout { p } => Box::new(Dropout::new(input, p, max_batch)?),
         LayerSpec::BatchNorm {} => Box::new(BatchNorm::new(input, activation)),

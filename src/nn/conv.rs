@@ -28,6 +28,8 @@ pub struct Conv2d {
     bias: bool,
     activation: Activation,
     method: Method,
+    /// Scratch space for sums over positions.
+    slab: Vec<f32>,
 }
 
 /// How the products are done.
@@ -81,7 +83,8 @@ impl Conv2d {
         };
         let output = Shape::image(channels, side(input.height)?, side(input.width)?);
         let method = Method::new(input, output, window);
-        Ok(Conv2d { input, output, window, bias, activation, method })
+        let slab = vec![0.0; SLAB.next_multiple_of(channels)];
+        Ok(Conv2d { input, output, window, bias, activation, method, slab })
     }
 
     fn fan_in(&self) -> usize {
@@ -106,15 +109,12 @@ impl Layer for Conv2d {
 
     fn forward(&mut self, p: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
         let (w, b) = p.split_at(self.output.channels * self.fan_in());
-        let finish = |out: &mut [f32]| {
-            if self.bias {
-                add_bias_and_activate(out, b, self.activation);
+        let activation = self.activation;
+        self.convolve(w, x, y, |piece| {
+            if !b.is_empty() {
+                add_bias_and_activate(piece, b, activation);
             }
-        };
-        match &mut self.method {
-            Method::Unfolded(unfolding) => unfolding.forward(w, x, y, finish),
-            Method::Winograd(winograd) => winograd.forward(w, x, y, finish),
-        }
+        });
     }
 
     fn backward(
@@ -128,16 +128,41 @@ impl Layer for Conv2d {
         _: usize,
     ) {
         let w_len = self.output.channels * self.fan_in();
-        let w = &p[..w_len];
         let (dw, db) = grads.split_at_mut(w_len);
+        let (activation, mut slab) = (self.activation, std::mem::take(&mut self.slab));
         db.fill(0.0);
-        // Called with a few rows or an image at a time, just before their gradient is used, so that it is still in cache then.
-        let prepare = |d: &mut [f32], place: Range<usize>| {
-            if self.activation != Activation::Identity {
-                activation_backward(self.activation, &y[place], d);
+        self.convolve_backward(&p[..w_len], x, dy, dx, dw, |piece, place| {
+            if activation != Activation::Identity {
+                activation_backward(activation, &y[place], piece);
             }
-            add_column_sums(d, db);
-        };
+            if !db.is_empty() {
+                add_column_sums(piece, &mut slab, db);
+            }
+        });
+        self.slab = slab;
+    }
+}
+
+impl Conv2d {
+    /// `y ← w ⋆ x`; `finish` is called with each piece of `y`, some rows or an image, as long as it is still in cache.
+    pub(crate) fn convolve(&mut self, w: &[f32], x: &[f32], y: &mut [f32], finish: impl FnMut(&mut [f32])) {
+        match &mut self.method {
+            Method::Unfolded(unfolding) => unfolding.forward(w, x, y, finish),
+            Method::Winograd(winograd) => winograd.forward(w, x, y, finish),
+        }
+    }
+
+    /// `dw` and, unless it is `None`, `dx` (both overwritten) from `dy`; `prepare` is called with each piece of `dy` and its
+    /// place just before it is used.
+    pub(crate) fn convolve_backward(
+        &mut self,
+        w: &[f32],
+        x: &[f32],
+        dy: &mut [f32],
+        dx: Option<&mut [f32]>,
+        dw: &mut [f32],
+        prepare: impl FnMut(&mut [f32], Range<usize>),
+    ) {
         match &mut self.method {
             Method::Unfolded(unfolding) => unfolding.backward(w, x, dy, dx, dw, prepare),
             Method::Winograd(winograd) => winograd.backward(w, x, dy, dx, dw, prepare),
@@ -145,15 +170,19 @@ impl Layer for Conv2d {
     }
 }
 
-/// Add each column of `rows: [·][sums.len()]` to its entry of `sums`.
-fn add_column_sums(rows: &[f32], sums: &mut [f32]) {
-    if sums.is_empty() {
-        return;
-    }
+/// Values that are added up side by side: enough chains of additions to hide their latency, and short ones.
+const SLAB: usize = 128;
+
+/// Add each column of `rows: [·][sums.len()]` to its entry of `sums`; `slab` is a multiple of that long.
+fn add_column_sums(rows: &[f32], slab: &mut [f32], sums: &mut [f32]) {
     vectorized(
         #[inline(always)]
         || {
-            for row in rows.chunks_exact(sums.len()) {
+            slab.fill(0.0);
+            for rows in rows.chunks(slab.len()) {
+                slab.iter_mut().zip(rows).for_each(|(s, v)| *s += v);
+            }
+            for row in slab.chunks_exact(sums.len()) {
                 sums.iter_mut().zip(row).for_each(|(s, v)| *s += v);
             }
         },

@@ -92,6 +92,12 @@ pub fn matmul_strided(
 /// Rows of `B` in a panel: with the widest vectors a panel is 32 KB, a level-1 cache.
 const PANEL_DEPTH: usize = 256;
 
+/// Distance between the rows of `B`, a page, from which on a panel is packed even if it is not transposed: rows that far
+/// apart compete for the same few places in a level-1 cache.
+const SPREAD: usize = 1024;
+/// Rows of `A` that must share a panel to make that worth while.
+const SHARED: usize = 32;
+
 thread_local! {
     /// A packed panel of `B`. It grows to the largest one of the thread and stays.
     static PANEL: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -132,7 +138,8 @@ impl Product<'_> {
     fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
         let Product { m, n, k, a, a_row, a_col, b, b_stride, tb, c, c_stride, update, packed } = self;
         let width = NV * S::F32_LANES;
-        if tb == Trans::Yes && packed.len() < PANEL_DEPTH.min(k) * width {
+        let spread = tb == Trans::No && b_stride >= SPREAD && m >= SHARED;
+        if (tb == Trans::Yes || spread) && packed.len() < PANEL_DEPTH.min(k) * width {
             packed.resize(PANEL_DEPTH.min(k) * width, 0.0);
         }
         for p in (0..k).step_by(PANEL_DEPTH) {
@@ -141,6 +148,10 @@ impl Product<'_> {
             for j in (0..n).step_by(width) {
                 let columns = width.min(n - j);
                 let (right, right_row) = match tb {
+                    Trans::No if spread => {
+                        pack(columns, depth, &b[p * b_stride + j..], b_stride, packed, width);
+                        (packed.as_ptr(), width)
+                    }
                     Trans::No => (b[p * b_stride + j..].as_ptr(), b_stride),
                     Trans::Yes if is_wide::<S>() => {
                         pack_transposed::<true>(columns, depth, &b[j * b_stride + p..], b_stride, packed, width);
@@ -152,13 +163,11 @@ impl Product<'_> {
                     }
                 };
                 let panel = Panel { simd, depth, a_row, a_col, right, right_row, columns, c_row: c_stride, add };
-                for i in (0..m).step_by(MR) {
-                    let left = a[i * a_row + p * a_col..].as_ptr();
-                    // SAFETY: `matmul_strided` checked that the operands hold their shapes. A tile reads rows i..i+rows and
-                    // columns p..p+depth of A, rows p..p+depth and columns j..j+columns of B (or of its packed copy),
-                    // and reads and writes that part of C, which is borrowed mutably and so overlaps neither.
-                    unsafe { panel.tiles::<MR, NV>(MR.min(m - i), left, c.as_mut_ptr().add(i * c_stride + j)) };
-                }
+                let left = a[p * a_col..].as_ptr();
+                // SAFETY: `matmul_strided` checked that the operands hold their shapes. The tiles read the m rows and columns
+                // p..p+depth of A, rows p..p+depth and columns j..j+columns of B (or of its packed copy), and read and
+                // write that part of C, which is borrowed mutably and so overlaps neither.
+                unsafe { panel.tiles::<MR, NV>(m, left, c.as_mut_ptr().add(j)) };
             }
         }
     }
@@ -178,7 +187,8 @@ struct Panel<S> {
 }
 
 impl<S: Simd> Panel<S> {
-    /// `rows ≤ MR` rows of the panel, in tiles of 8, 4, 2 and 1.
+    /// `rows` rows of the panel, in tiles of `MR` and, at the end, 4, 2 and 1; of `2·MR` where a single vector of columns
+    /// would leave too few chains of additions.
     ///
     /// # Safety
     /// `left` and `c` must be valid for `rows` rows as the panel describes them.
@@ -190,7 +200,8 @@ impl<S: Simd> Panel<S> {
             // SAFETY: passed on to the caller; `done + tile ≤ rows`.
             done += unsafe {
                 match rows - done {
-                    8.. if MR >= 8 => self.columns::<8, NV>(left, c),
+                    16.. if MR == 8 && self.columns == S::F32_LANES => self.tile::<16, 1, false>(left, c),
+                    8.. if MR == 8 => self.columns::<8, NV>(left, c),
                     4.. => self.columns::<4, NV>(left, c),
                     2.. => self.columns::<2, NV>(left, c),
                     _ => self.columns::<1, NV>(left, c),
@@ -199,7 +210,7 @@ impl<S: Simd> Panel<S> {
         }
     }
 
-    /// Choose the number of vectors; returns `MR`.
+    /// A tile with the number of vectors that covers the panel's columns; returns its rows.
     #[inline(always)]
     unsafe fn columns<const MR: usize, const NV: usize>(&self, left: *const f32, c: *mut f32) -> usize {
         let lanes = S::F32_LANES;
@@ -214,12 +225,11 @@ impl<S: Simd> Panel<S> {
                 _ => self.tile::<MR, 3, true>(left, c),
             }
         }
-        MR
     }
 
-    /// One tile of `MR` rows × `NV` vectors in registers.
+    /// One tile of `MR` rows × `NV` vectors in registers; returns its rows.
     #[inline(always)]
-    unsafe fn tile<const MR: usize, const NV: usize, const TAIL: bool>(&self, left: *const f32, c: *mut f32) {
+    unsafe fn tile<const MR: usize, const NV: usize, const TAIL: bool>(&self, left: *const f32, c: *mut f32) -> usize {
         let (simd, lanes) = (self.simd, S::F32_LANES);
         let mask = simd.mask_between_m32s(0, (self.columns - (NV - 1) * lanes) as u32);
         let masked = |v: usize| TAIL && v == NV - 1;
@@ -259,6 +269,31 @@ impl<S: Simd> Panel<S> {
                 }
             }
         }
+        MR
+    }
+}
+
+/// `to[c][r] ← from[r][c]` for the matrix `from: [rows][columns]`, rows of both without gaps.
+///
+/// # Panics
+/// If a slice is shorter than the matrix.
+pub(crate) fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
+    struct Transpose<'a>(&'a [f32], usize, usize, &'a mut [f32]);
+    impl WithSimd for Transpose<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            let Transpose(from, rows, columns, to) = self;
+            if is_wide::<S>() {
+                pack_transposed::<true>(rows, columns, from, columns, to, rows);
+            } else {
+                pack_transposed::<false>(rows, columns, from, columns, to, rows);
+            }
+        }
+    }
+    if rows * columns > 0 {
+        pulp::Arch::new().dispatch(Transpose(from, rows, columns, to));
     }
 }
 
@@ -268,6 +303,14 @@ impl<S: Simd> Panel<S> {
 unsafe fn load<S: Simd>(simd: S, from: *const f32, masked: bool, mask: MemMask<S::m32s>) -> S::f32s {
     // SAFETY: passed on to the caller.
     unsafe { if masked { simd.mask_load_ptr_f32s(mask, from) } else { from.cast::<S::f32s>().read_unaligned() } }
+}
+
+/// `to[p][j] = b[p][j]` for `j < columns`, rows of `b` being `stride` apart and those of `to` `width`.
+#[inline(always)]
+fn pack(columns: usize, depth: usize, b: &[f32], stride: usize, to: &mut [f32], width: usize) {
+    for p in 0..depth {
+        to[p * width..][..columns].copy_from_slice(&b[p * stride..][..columns]);
+    }
 }
 
 /// `to[p][j] = b[j][p]` for `j < columns`, rows of `b` being `stride` apart and those of `to` `width`.

@@ -1,8 +1,8 @@
 //! Changes of the order of an image's values, between PyTorch's `[channel][row][column]` outside of a network and
 //! `[row][column][channel]` inside.
 
+use crate::nn::gemm::transpose;
 use crate::nn::layer::{Layer, Mode, Shape};
-use crate::nn::simd::vectorized;
 
 /// Which order to change to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,38 +37,8 @@ impl Reorder {
             Order::ChannelsFirst => (positions, channels),
             Order::ChannelsLast => (channels, positions),
         };
-        let images = from.chunks_exact(self.shape.len()).zip(to.chunks_exact_mut(self.shape.len()));
-        vectorized(
-            #[inline(always)]
-            || images.for_each(|(from, to)| transpose(from, rows, columns, to)),
-        );
-    }
-}
-
-/// Side of the squares that are transposed at a time.
-const SIDE: usize = 8;
-
-/// `to[c][r] = from[r][c]`.
-#[inline(always)]
-fn transpose(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
-    for r in (0..rows).step_by(SIDE) {
-        for c in (0..columns).step_by(SIDE) {
-            if r + SIDE <= rows && c + SIDE <= columns {
-                let mut square = [[0.0; SIDE]; SIDE];
-                for (i, row) in square.iter_mut().enumerate() {
-                    row.copy_from_slice(&from[(r + i) * columns + c..][..SIDE]);
-                }
-                for j in 0..SIDE {
-                    let column: [f32; SIDE] = std::array::from_fn(|i| square[i][j]);
-                    to[(c + j) * rows + r..][..SIDE].copy_from_slice(&column);
-                }
-            } else {
-                for i in r..(r + SIDE).min(rows) {
-                    for j in c..(c + SIDE).min(columns) {
-                        to[j * rows + i] = from[i * columns + j];
-                    }
-                }
-            }
+        for (from, to) in from.chunks_exact(self.shape.len()).zip(to.chunks_exact_mut(self.shape.len())) {
+            transpose(from, rows, columns, to);
         }
     }
 }

@@ -1,29 +1,36 @@
 //! Pooling: maximum over windows and mean over whole planes.
 
+use crate::nn::activation::relu;
 use crate::nn::layer::{Layer, Mode, Shape};
 use crate::nn::simd::vectorized;
 
 /// Maximum over disjoint windows (`torch.nn.MaxPool2d(size)`): rows and columns that fill no window are left out, the
-/// first of equal maxima gets the gradient, and NaN wins.
+/// first of equal maxima gets the gradient, and NaN wins. A ReLU before it may be fused: after it, it is the same function
+/// and has fewer values to look at.
 pub struct MaxPool {
     input: Shape,
     output: Shape,
     size: usize,
-    /// For each output, the place of its maximum in its window, counted row by row; images are `[row][column][channel]`.
+    with_relu: bool,
+    /// For each output, the place of its maximum in its window, counted row by row, or [`CUT_OFF`]; images are
+    /// `[row][column][channel]`.
     chosen: Vec<u32>,
 }
 
+/// In place of a maximum's place where ReLU lets no gradient pass.
+const CUT_OFF: u32 = u32::MAX;
+
 impl MaxPool {
-    /// A layer over windows of side `size`.
+    /// A layer over windows of side `size`, of the values or of what ReLU makes of them.
     ///
     /// # Errors
     /// A message, if `size` is zero or larger than the image.
-    pub fn new(input: Shape, size: usize, max_batch: usize) -> Result<Self, String> {
+    pub fn new(input: Shape, size: usize, with_relu: bool, max_batch: usize) -> Result<Self, String> {
         if size == 0 || size > input.height || size > input.width {
             return Err(format!("a pooling window of side {size} on an image {}×{}", input.height, input.width));
         }
         let output = Shape::image(input.channels, input.height / size, input.width / size);
-        Ok(MaxPool { input, output, size, chosen: vec![0; output.len() * max_batch] })
+        Ok(MaxPool { input, output, size, with_relu, chosen: vec![0; output.len() * max_batch] })
     }
 
     fn windows(&self) -> Windows {
@@ -37,7 +44,7 @@ impl Layer for MaxPool {
     }
 
     fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        let (windows, channels) = (self.windows(), self.input.channels);
+        let (windows, channels, with_relu) = (self.windows(), self.input.channels, self.with_relu);
         let outputs = y.chunks_exact_mut(channels).zip(self.chosen.chunks_exact_mut(channels));
         vectorized(
             #[inline(always)]
@@ -50,6 +57,12 @@ impl Layer for MaxPool {
                             let better = place == 0 || *x > *y || x.is_nan();
                             *y = if better { *x } else { *y };
                             *chosen = if better { place as u32 } else { *chosen };
+                        }
+                    }
+                    if with_relu {
+                        for (y, chosen) in y.iter_mut().zip(chosen) {
+                            *chosen = if *y <= 0.0 { CUT_OFF } else { *chosen };
+                            *y = relu(*y);
                         }
                     }
                 }

@@ -83,13 +83,18 @@ impl Stage {
         added: Option<&[f32]>,
         activation: Activation,
         y: &mut [f32],
-        batch: usize,
         mode: &mut Mode<'_>,
     ) {
         let between = &mut self.conv_output[..y.len()];
-        self.conv.forward(&p[self.conv_params.clone()], &mut [], x, between, batch, mode);
+        let (norm, training) = (&mut self.norm, matches!(mode, Mode::Train(_)));
+        norm.begin();
+        self.conv.convolve(&p[self.conv_params.clone()], x, between, |piece| {
+            if training {
+                norm.take_in(piece);
+            }
+        });
         let (p, b) = (&p[self.norm_params.clone()], &mut b[self.buffers.clone()]);
-        self.norm.normalize(p, b, between, added, activation, y, mode);
+        norm.normalize(p, b, between, added, activation, y, mode);
     }
 
     fn backward(
@@ -100,13 +105,14 @@ impl Stage {
         activation: Activation,
         dx: Option<&mut [f32]>,
         grads: &mut [f32],
-        batch: usize,
     ) {
         let (between, d) = (&self.conv_output[..dy.len()], &mut self.d_conv_output[..dy.len()]);
         let (np, cp) = (self.norm_params.clone(), self.conv_params.clone());
-        self.norm.gradients(&p[np.clone()], between, dy, activation, Some(d), &mut grads[np]);
-        // The convolution has no activation of its own, so its output is not read.
-        self.conv.backward(&p[cp.clone()], x, &[], d, dx, &mut grads[cp], batch);
+        self.norm.gradients(&p[np.clone()], between, dy, activation, &mut grads[np]);
+        let norm = &self.norm;
+        self.conv.convolve_backward(&p[cp.clone()], x, d, dx, &mut grads[cp], |piece, place| {
+            norm.pass_back(&between[place.clone()], &dy[place], activation, piece);
+        });
     }
 }
 
@@ -157,18 +163,18 @@ impl Layer for Residual {
         self.stages().flat_map(Stage::buffers).collect()
     }
 
-    fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], batch: usize, mode: &mut Mode<'_>) {
+    fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], _: usize, mode: &mut Mode<'_>) {
         let hidden = &mut self.hidden[..y.len()];
-        self.first.forward(p, b, x, None, Relu, hidden, batch, mode);
+        self.first.forward(p, b, x, None, Relu, hidden, mode);
         let skip: &[f32] = match &mut self.skip {
             Some(stage) => {
                 let out = &mut self.skip_output[..y.len()];
-                stage.forward(p, b, x, None, Identity, out, batch, mode);
+                stage.forward(p, b, x, None, Identity, out, mode);
                 out
             }
             None => x,
         };
-        self.second.forward(p, b, hidden, Some(skip), Relu, y, batch, mode);
+        self.second.forward(p, b, hidden, Some(skip), Relu, y, mode);
     }
 
     fn backward(
@@ -179,19 +185,19 @@ impl Layer for Residual {
         dy: &mut [f32],
         mut dx: Option<&mut [f32]>,
         grads: &mut [f32],
-        batch: usize,
+        _: usize,
     ) {
         activation_backward(Relu, y, dy);
         let (hidden, d_hidden) = (&self.hidden[..dy.len()], &mut self.d_hidden[..dy.len()]);
-        self.second.backward(p, hidden, dy, Identity, Some(d_hidden), grads, batch);
-        self.first.backward(p, x, d_hidden, Relu, dx.as_deref_mut(), grads, batch);
+        self.second.backward(p, hidden, dy, Identity, Some(d_hidden), grads);
+        self.first.backward(p, x, d_hidden, Relu, dx.as_deref_mut(), grads);
         match (&mut self.skip, dx) {
             (Some(stage), Some(dx)) => {
                 let d_input = &mut self.d_input[..dx.len()];
-                stage.backward(p, x, dy, Identity, Some(d_input), grads, batch);
+                stage.backward(p, x, dy, Identity, Some(d_input), grads);
                 add(dx, d_input);
             }
-            (Some(stage), None) => stage.backward(p, x, dy, Identity, None, grads, batch),
+            (Some(stage), None) => stage.backward(p, x, dy, Identity, None, grads),
             (None, Some(dx)) => add(dx, dy),
             (None, None) => {}
         }
