@@ -3,7 +3,9 @@
 
 use assert_cmd::Command;
 use lrpilot::report::paper::{PaperResults, PaperTable, Reported, html};
+use lrpilot::run::RunConfig;
 use lrpilot::run::paper::{Data, Scale, Work, plan};
+use lrpilot::task::SupervisedConfig;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Output;
@@ -60,9 +62,13 @@ fn laptop_and_full_have_the_papers_budgets() {
                     assert!((lrs[0] - 1e-6).abs() < 1e-18 && (lrs[99] - 1.0).abs() < 1e-12);
                 }
                 Work::Agent { configs, seeds, .. } => {
-                    let budget = if part.id.contains("-steps") { configs[0].learn.epochs } else { 10_000 };
+                    let epochs = |c: &RunConfig| c.learn.epochs * part.epochs_per_interval();
+                    let budget = if part.id.contains("-steps") { epochs(&configs[0]) } else { 10_000 };
                     assert!([10_000, 20_000, 50_000].contains(&budget));
-                    assert!(configs.iter().all(|c| c.learn.epochs == budget) && configs.len() == 5 && seeds.len() == 5);
+                    assert!(configs.iter().all(|c| epochs(c) == budget) && configs.len() == 5 && seeds.len() == 5);
+                    let tasks = configs.iter().filter_map(|c| c.task.supervised());
+                    let trained = |t: &SupervisedConfig| t.horizon as u64 * part.epochs_per_interval();
+                    assert!(tasks.clone().count() == 5 && tasks.map(trained).all(|n| n == 100), "{}", part.id);
                 }
                 _ => {}
             }

@@ -43,7 +43,7 @@ enum Method {
 impl Method {
     fn new(input: Shape, output: Shape, window: Window) -> Self {
         // Whole vectors of channels; with few of them the transforms would cost more than the multiplications they save.
-        let suits = input.channels % winograd::LANES == 0 && output.channels % winograd::LANES == 0;
+        let suits = [input, output].iter().all(|s| s.channels.is_multiple_of(winograd::LANES));
         match window {
             Window { kernel: 3, stride: 1, padding } if suits => {
                 Method::Winograd(Box::new(Winograd::new(input, output, padding)))

@@ -82,7 +82,7 @@ impl Layer for MaxPool {
     ) {
         let Some(dx) = dx else { return };
         let (windows, channels) = (self.windows(), self.input.channels);
-        if self.input.height % self.size != 0 || self.input.width % self.size != 0 {
+        if !(self.input.height.is_multiple_of(self.size) && self.input.width.is_multiple_of(self.size)) {
             dx.fill(0.0);
         }
         let outputs = dy.chunks_exact(channels).zip(self.chosen.chunks_exact(channels));

@@ -70,9 +70,9 @@ impl<'a> Jobs<'a> {
         Ok(Jobs { runner, store, done, progress, stop })
     }
 
-    /// Go on with another task, with the same store.
-    pub fn set_runner(&mut self, runner: &'a Runner) {
-        self.runner = runner;
+    /// Go on with another task and its progress, with the same store.
+    pub fn go_on(&mut self, runner: &'a Runner, progress: &'a dyn Progress) {
+        (self.runner, self.progress) = (runner, progress);
     }
 
     /// The records of `jobs`, in their order.

@@ -51,6 +51,7 @@ impl Files {
 pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Surroundings<'_>) -> Result<Learned> {
     let files = Files::in_folder(folder);
     if files.policy.exists() {
+        around.progress.advance(planned_epochs(config, runner)?);
         return Learned::load(&files.policy);
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;

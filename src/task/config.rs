@@ -80,6 +80,11 @@ pub struct SupervisedConfig {
 }
 
 impl SupervisedConfig {
+    /// Optimizer steps of an epoch; the last batch may be smaller.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.data.train_images.div_ceil(self.batch_size)
+    }
+
     /// Check what the types do not say.
     ///
     /// # Errors

@@ -13,8 +13,9 @@
 //!      0 −1  1  0        ½ −½  ½         0  1 −1  1
 //!      0 −1  0  1        0  0  1
 //! ```
-//! Rounding is that of sums of sixteen values, about 1e-6 of the largest. Where the definition gives exactly zero, this may
-//! give rounding instead, which the first step of Adagrad, a multiple of the gradient's sign, magnifies.
+//! Rounding is that of sums of sixteen values, about 1e-6 of the largest. Where the definition gives exactly zero, these sums
+//! give rounding instead, which the first step of Adagrad, a multiple of the gradient's sign, would magnify: gradients of
+//! weights that are too small to be told from it are set to zero.
 //!
 //! The channels of a position are neighbours, so a vector holds the same value of a tile for neighbouring channels.
 
@@ -35,6 +36,9 @@ pub(crate) const LANES: usize = 16;
 const COMPONENTS: usize = 16;
 /// Values in the tiles that are worked on at a time: 1 MB, half of a level-2 cache.
 const CACHED: usize = 1 << 18;
+
+/// A weight's gradient below this share of the largest component that it is made of is nothing but rounding.
+const NOISE: f32 = 1e-6;
 
 /// Scratch space of one layer for some rows of tiles.
 pub(crate) struct Winograd {
@@ -65,7 +69,8 @@ struct Tiles {
 
 impl Tiles {
     fn new(tiles: usize, channels: usize) -> Self {
-        let component = tiles * channels + if tiles * channels % (2 * LANES) == 0 { LANES } else { 0 };
+        let even = (tiles * channels).is_multiple_of(2 * LANES);
+        let component = tiles * channels + if even { LANES } else { 0 };
         Tiles { values: vec![0.0; COMPONENTS * component], component }
     }
 
@@ -209,10 +214,12 @@ impl Winograd {
             };
             let (o, c) = (pair / inputs, pair % inputs);
             let at = |i: usize, j: usize| self.d_weights[((4 * i + j) * inputs + c) * outputs + o];
+            let largest = (0..COMPONENTS).fold(0.0f32, |largest, i| largest.max(at(i / 4, i % 4).abs()));
             let columns = [0, 1, 2, 3].map(|j| g([at(0, j), at(1, j), at(2, j), at(3, j)]));
             for i in 0..3 {
                 let row = g([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
-                dw[3 * i..3 * i + 3].copy_from_slice(&row);
+                let resolved = row.map(|v| if v.abs() < NOISE * largest { 0.0 } else { v });
+                dw[3 * i..3 * i + 3].copy_from_slice(&resolved);
             }
         }
     }

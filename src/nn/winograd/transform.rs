@@ -1,4 +1,5 @@
-//! The transforms of images to tiles and back, a vector of neighbouring channels at a time.
+//! The transforms of images to tiles and back, a vector of neighbouring channels at a time. No closure is handed to the
+//! standard library here: it would not be inlined, and so be compiled without the vector instructions.
 
 use super::COMPONENTS;
 use crate::nn::layer::Shape;
@@ -24,19 +25,27 @@ impl Plane {
     #[inline(always)]
     fn rows<const N: usize>(&self, row: usize) -> [usize; N] {
         let (image, top) = (row / self.down, row % self.down * 2);
-        std::array::from_fn(|i| match (top + i).checked_sub(self.padding) {
-            Some(y) if y < self.shape.height => image * self.shape.len() + y * self.shape.row_len(),
-            _ => OUTSIDE,
-        })
+        let mut places = [OUTSIDE; N];
+        for (i, place) in places.iter_mut().enumerate() {
+            let y = (top + i).wrapping_sub(self.padding);
+            if y < self.shape.height {
+                *place = image * self.shape.len() + y * self.shape.row_len();
+            }
+        }
+        places
     }
 
     /// Where the `N` columns of a tile are in their row.
     #[inline(always)]
     fn columns<const N: usize>(&self, tile: usize) -> [usize; N] {
-        std::array::from_fn(|i| match (2 * tile + i).checked_sub(self.padding) {
-            Some(x) if x < self.shape.width => x * self.shape.channels,
-            _ => OUTSIDE,
-        })
+        let mut places = [OUTSIDE; N];
+        for (i, place) in places.iter_mut().enumerate() {
+            let x = (2 * tile + i).wrapping_sub(self.padding);
+            if x < self.shape.width {
+                *place = x * self.shape.channels;
+            }
+        }
+        places
     }
 
     /// What is first touched by a row of 4×4 tiles.
@@ -142,13 +151,10 @@ fn input<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, x: &[f32], tiles: &
             for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
                 let mut d = [[simd.splat_f32s(0.0); 4]; 4];
                 for (d, y) in d.iter_mut().zip(ys) {
-                    *d = input_transform(
-                        simd,
-                        xs.map(
-                            #[inline(always)]
-                            |x_at| vector(simd, x, y + x_at + channel),
-                        ),
-                    );
+                    for (d, x_at) in d.iter_mut().zip(xs) {
+                        *d = vector(simd, x, y + x_at + channel);
+                    }
+                    *d = input_transform(simd, *d);
                 }
                 for j in 0..4 {
                     let column = input_transform(simd, [d[0][j], d[1][j], d[2][j], d[3][j]]);
@@ -170,12 +176,12 @@ fn output<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, y: &mut [f32], til
         for tile in 0..plane.across {
             let xs = plane.columns::<2>(tile);
             for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
-                let mut halves = [[simd.splat_f32s(0.0); 4]; 2];
-                for j in 0..4 {
-                    [halves[0][j], halves[1][j]] = output_transform(simd, column::<S>(tiles, j, from));
+                let (mut upper, mut lower) = ([simd.splat_f32s(0.0); 4], [simd.splat_f32s(0.0); 4]);
+                for (j, (upper, lower)) in upper.iter_mut().zip(&mut lower).enumerate() {
+                    [*upper, *lower] = output_transform(simd, column::<S>(tiles, j, from));
                 }
-                for (half, y_at) in halves.into_iter().zip(ys) {
-                    for (v, x_at) in output_transform(simd, half).into_iter().zip(xs) {
+                for (row, y_at) in [upper, lower].into_iter().zip(ys) {
+                    for (v, x_at) in output_transform(simd, row).into_iter().zip(xs) {
                         put::<S>(y, y_at + x_at + channel, v);
                     }
                 }
@@ -195,12 +201,10 @@ fn output_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dy: &[f32
             for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
                 let mut d = [[simd.splat_f32s(0.0); 4]; 2];
                 for (d, y) in d.iter_mut().zip(ys) {
+                    let [left, right] = xs;
                     *d = output_adjoint(
                         simd,
-                        xs.map(
-                            #[inline(always)]
-                            |x_at| vector(simd, dy, y + x_at + channel),
-                        ),
+                        [vector(simd, dy, y + left + channel), vector(simd, dy, y + right + channel)],
                     );
                 }
                 for j in 0..4 {
@@ -223,15 +227,13 @@ fn input_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dx: &mut [
         for tile in 0..plane.across {
             let xs = plane.columns::<4>(tile);
             for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
-                let mut z = [[simd.splat_f32s(0.0); 4]; 4];
-                for j in 0..4 {
-                    let column = input_adjoint(simd, column::<S>(tiles, j, from));
-                    for i in 0..4 {
-                        z[i][j] = column[i];
-                    }
+                let mut columns = [[simd.splat_f32s(0.0); 4]; 4];
+                for (j, column_of_z) in columns.iter_mut().enumerate() {
+                    *column_of_z = input_adjoint(simd, column::<S>(tiles, j, from));
                 }
-                for (z, y_at) in z.into_iter().zip(ys) {
-                    for (v, x_at) in input_adjoint(simd, z).into_iter().zip(xs) {
+                for (i, y_at) in ys.into_iter().enumerate() {
+                    let row = [columns[0][i], columns[1][i], columns[2][i], columns[3][i]];
+                    for (v, x_at) in input_adjoint(simd, row).into_iter().zip(xs) {
                         let at = y_at + x_at + channel;
                         let sum = simd.add_f32s(vector(simd, dx, at), v);
                         put::<S>(dx, at, sum);

@@ -41,8 +41,10 @@ pub(super) fn figures(e: &Evidence<'_>) -> Vec<PaperFigure> {
     figures
 }
 
-fn series(name: &str, run: &RunRecord, value: Value) -> LrSeries {
-    let points = run.curve.iter().map(|c| (c.interval as f64, value(c))).collect();
+/// The curve of a run of the part `id`.
+fn series(e: &Evidence<'_>, id: &str, name: &str, run: &RunRecord, value: Value) -> LrSeries {
+    let epochs = e.epochs_per_interval(id);
+    let points = run.curve.iter().map(|c| ((c.interval as u64 * epochs) as f64, value(c))).collect();
     LrSeries { name: name.to_owned(), points, band: None }
 }
 
@@ -60,16 +62,16 @@ fn figure(e: &Evidence<'_>, name: &str, title: &str, caption: &str, experiment: 
 
 /// Thin lines for a grid from `smallest` up, and its best run by name.
 fn grid_figure(e: &Evidence<'_>, number: u32, smallest: f64, caption: &str) -> Option<PaperFigure> {
-    let runs: Vec<&RunRecord> =
-        e.of("mnist/sgd/none/grid").iter().filter(|r| r.initial_lr.is_some_and(|lr| lr >= smallest)).collect();
+    let id = "mnist/sgd/none/grid";
+    let runs: Vec<&RunRecord> = e.of(id).iter().filter(|r| r.initial_lr.is_some_and(|lr| lr >= smallest)).collect();
     let best =
         runs.iter().filter(|r| final_loss(r).is_finite()).min_by(|a, b| final_loss(a).total_cmp(&final_loss(b)))?;
     let title = format!("Figure {number}: grid search for SGD");
     let mut made = figure(e, &format!("figure-{number}-loss"), &title, caption, "mnist");
     made.y_label = LOSS.2.into();
-    made.series = runs.iter().map(|r| series("", r, LOSS.0)).collect();
+    made.series = runs.iter().map(|r| series(e, id, "", r, LOSS.0)).collect();
     let name = best.initial_lr.map_or(String::new(), |lr| format!("best: {}", learning_rate(lr)));
-    made.series.push(series(&name, best, LOSS.0));
+    made.series.push(series(e, id, &name, best, LOSS.0));
     Some(made)
 }
 
@@ -86,7 +88,7 @@ fn agent_figures(e: &Evidence<'_>, number: u32, id: &str, experiment: &str, capt
         let mut made = figure(e, &format!("{file}-{short}"), &format!("{title}: {label}"), caption, experiment);
         made.y_label = label.into();
         let name = |r: &RunRecord| format!("policy {}", r.policy_seed.unwrap_or(0));
-        made.series = of_policies.iter().map(|r| series(&name(r), r, value)).collect();
+        made.series = of_policies.iter().map(|r| series(e, id, &name(r), r, value)).collect();
         made
     };
     vec![make(LOSS), make(LR)]
@@ -106,12 +108,13 @@ fn cifar_figure(e: &Evidence<'_>) -> Option<PaperFigure> {
         ("Adam", "cifar-100/adam/none/best"),
     ];
     for (name, id) in named {
-        made.series.extend(e.of(id).first().map(|r| series(name, r, LOSS.0)));
+        made.series.extend(e.of(id).first().map(|r| series(e, id, name, r, LOSS.0)));
     }
     for optimizer in ["sgd", "adadelta", "adam"] {
         // Losses beyond any scale would leave nothing to be seen of the others.
-        let grid = e.of(&format!("cifar-100/{optimizer}/none/grid")).iter();
-        made.series.extend(grid.filter(|r| final_loss(r) < 10.0).map(|r| series("", r, LOSS.0)));
+        let id = format!("cifar-100/{optimizer}/none/grid");
+        let grid = e.of(&id).iter().filter(|r| final_loss(r) < 10.0);
+        made.series.extend(grid.map(|r| series(e, &id, "", r, LOSS.0)));
     }
     (!made.series.is_empty()).then_some(made)
 }
@@ -127,8 +130,8 @@ fn line_search_figures(e: &Evidence<'_>) -> Vec<PaperFigure> {
         let title = format!("Figure 6: {label}");
         let mut made = figure(e, &format!("figure-6-{short}"), &title, caption, "sls");
         made.y_label = label.into();
-        let runs = named.iter().filter_map(|(name, id)| Some((name, e.of(id).first()?)));
-        made.series = runs.map(|(name, run)| series(name, run, value)).collect();
+        let runs = named.iter().filter_map(|(name, id)| Some((name, id, e.of(id).first()?)));
+        made.series = runs.map(|(name, id, run)| series(e, id, name, run, value)).collect();
         made
     };
     vec![make(LOSS), make(LR)]

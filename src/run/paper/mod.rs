@@ -12,10 +12,13 @@ pub mod scale;
 pub use plan::{Experiment, Part, Work, plan};
 pub use scale::{Data, Scale};
 
+use crate::env::Formulation;
+use crate::report::progress::{Progress, Status};
 use crate::report::record::RunRecord;
 use crate::run::child::{Method, Record, Runner};
 use crate::run::compare::final_loss;
 use crate::run::config::RunConfig;
+use crate::run::job::job_id;
 use crate::run::jobs::{Job, Jobs};
 use crate::run::session::{Surroundings, learn_in};
 use crate::run::store::Store;
@@ -23,7 +26,7 @@ use crate::task::{SupervisedConfig, TaskConfig};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The finished runs of each part, by its identifier.
 pub type Runs = BTreeMap<String, Vec<RunRecord>>;
@@ -76,16 +79,39 @@ pub fn run(
     let store = Store::<RunRecord>::open(&folder.join("results.jsonl"))?;
     let of_parts = chosen.iter().map(|p| runners.of(task_of(p, all)?)).collect::<Result<Vec<_>>>()?;
     let Some(first) = of_parts.first() else { return Ok(Runs::new()) };
+    let in_epochs = |part: &&Part| InEpochs { inner: around.progress, interval: part.epochs_per_interval() };
+    let progress: Vec<InEpochs<'_>> = chosen.iter().map(in_epochs).collect();
     let mut worker = Jobs::new(first, Some(store), around.progress, around.stop)?;
     let mut runs = Runs::new();
-    for (part, runner) in chosen.iter().zip(&of_parts) {
-        let jobs = part_jobs(folder, part, all, runner, &runs, around)?;
-        worker.set_runner(runner);
+    for ((part, runner), progress) in chosen.iter().zip(&of_parts).zip(&progress) {
+        let jobs = part_jobs(folder, part, all, runner, &runs, &Surroundings { progress, ..*around })?;
+        worker.go_on(runner, progress);
         runs.insert(part.id.clone(), worker.run(&jobs)?);
         around.progress.message(&format!("{}: done", part.id));
     }
     around.progress.finish(&format!("{} parts", chosen.len()));
     Ok(runs)
+}
+
+/// The progress of a part that counts intervals, told in epochs.
+struct InEpochs<'a> {
+    inner: &'a dyn Progress,
+    /// Epochs of an interval.
+    interval: u64,
+}
+
+impl Progress for InEpochs<'_> {
+    fn advance(&self, intervals: u64) {
+        self.inner.advance(intervals * self.interval);
+    }
+
+    fn status(&self, status: Status) {
+        self.inner.status(status);
+    }
+
+    fn message(&self, text: &str) {
+        self.inner.message(text);
+    }
 }
 
 fn find<'a>(all: &'a [Part], id: &str) -> Result<&'a Part> {
@@ -102,6 +128,14 @@ pub fn task_of<'a>(part: &'a Part, all: &'a [Part]) -> Result<&'a SupervisedConf
         _ => part.task(),
     };
     task.ok_or_else(|| Error::Bug(format!("{} has no task", part.id)))
+}
+
+/// Where an agent is learned: parts with the same configuration share it, and another configuration never finds it.
+fn agent_folder(folder: &Path, config: &RunConfig) -> PathBuf {
+    let task = config.task.name().split(' ').next().unwrap_or_default();
+    let formulation = if config.env.formulation == Formulation::Paper { "paper" } else { "pilot" };
+    let name = format!("{task}_{formulation}_{}", &job_id(&RunConfig { seed: 0, ..config.clone() })[..12]);
+    folder.join("agents").join(name).join(format!("seed{}", config.seed))
 }
 
 /// The training runs of a part; its policies are learned here.
@@ -140,9 +174,7 @@ fn part_jobs(
             Ok(seeds.iter().map(|seed| job(method(), Some(lr), *seed, None)).collect())
         }
         Work::Agent { configs, initial_lr, seeds } => {
-            let agents = folder.join("agents").join(part.id.replace('/', "_"));
-            let learn =
-                |config: &RunConfig| learn_in(&agents.join(format!("seed{}", config.seed)), config, runner, around);
+            let learn = |config: &RunConfig| learn_in(&agent_folder(folder, config), config, runner, around);
             let policies = configs.par_iter().map(learn).collect::<Result<Vec<_>>>()?;
             let of_policy = |policy: &crate::schedule::Learned| {
                 let learned = Method::Learned { policy: Box::new(policy.clone()), lr: *initial_lr };

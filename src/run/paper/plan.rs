@@ -112,19 +112,36 @@ pub enum Work {
 }
 
 impl Part {
-    /// Epochs that it trains; `grid_horizon` tells the horizon of another part.
+    /// Epochs that it trains.
     pub fn epochs(&self, all: &[Part]) -> u64 {
-        match &self.work {
+        let intervals = match &self.work {
             Work::Runs { task, lrs, seeds, .. } => (lrs.len() * seeds.len() * task.horizon) as u64,
             Work::Best { grid, seeds } => {
                 let of = all.iter().find(|p| p.id == *grid).map_or(0, |p| p.horizon());
                 (seeds.len() * of) as u64
             }
             Work::Agent { configs, seeds, .. } => {
-                configs.iter().map(|c| c.learn.epochs + (seeds.len() * self.horizon()) as u64).sum()
+                let learning =
+                    if self.is_learned_before(all) { 0 } else { configs.iter().map(|c| c.learn.epochs).sum() };
+                learning + (configs.len() * seeds.len() * self.horizon()) as u64
             }
             Work::Replay { seeds, task, .. } => (seeds.len() * seeds.len() * task.horizon) as u64,
-        }
+        };
+        intervals * self.epochs_per_interval()
+    }
+
+    /// Whether an earlier part learns the same policies.
+    fn is_learned_before(&self, all: &[Part]) -> bool {
+        let configs = |part: &Part| match &part.work {
+            Work::Agent { configs, .. } => Some(configs.clone()),
+            _ => None,
+        };
+        all.iter().take_while(|p| p.id != self.id).any(|p| configs(p) == configs(self))
+    }
+
+    /// Epochs of an interval of its task.
+    pub fn epochs_per_interval(&self) -> u64 {
+        self.task().map_or(1, epochs_per_interval)
     }
 
     /// Training runs, counting a policy's whole training as one.
@@ -150,6 +167,11 @@ impl Part {
             Work::Best { .. } => None,
         }
     }
+}
+
+/// Epochs of an interval of `task`; all of this plan's are whole numbers of epochs.
+pub fn epochs_per_interval(task: &SupervisedConfig) -> u64 {
+    task.interval_steps.map_or(1, |steps| (steps / task.steps_per_epoch()) as u64)
 }
 
 /// The optimizers of the paper's grids, by the names of its tables.
@@ -184,6 +206,10 @@ fn scheduler(name: &str, horizon: usize) -> OpenLoop {
         _ => OpenLoop::Fixed {},
     }
 }
+
+/// Where the episodes start from which lrpilot learns for the tables, whatever the row: a random start is exploration, and
+/// one policy then serves every initial learning rate.
+const STARTS: InitialLr = InitialLr::LogUniform { min: 3e-4, max: 0.3 };
 
 /// A learning rate as it stands in identifiers: `5e-4`.
 pub fn lr_name(lr: f64) -> String {
@@ -260,7 +286,7 @@ impl Planner {
         let (data, name) = (data.name(), lr_name(lr));
         let paper = |seed| scale.paper_agent(task.clone(), lr, seed);
         self.agent(experiment, &format!("{data}/agent/{name}"), Some(lr), paper);
-        let pilot = |seed| scale.pilot_agent(task.clone(), InitialLr::Fixed { lr }, seed);
+        let pilot = |seed| scale.pilot_agent(task.clone(), STARTS, seed);
         self.agent(experiment, &format!("{data}/lrpilot/{name}"), Some(lr), pilot);
     }
 
@@ -336,10 +362,10 @@ impl Planner {
         let sgd = OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
         for (name, optimizer) in [("sgd-momentum", sgd), ("adam", optimizer("adam"))] {
             let task = scale.task(Data::Mnist, optimizer);
-            let alone = |seed| scale.pilot_agent(task.clone(), InitialLr::Anchor {}, seed);
+            let alone = |seed| scale.pilot_agent(task.clone(), InitialLr::NearAnchor { decades: 0.7 }, seed);
             self.agent(Experiment::Knobs, &format!("mnist/lrpilot/{name}/lr"), None, alone);
             let with_knobs = |seed| {
-                let mut config = scale.pilot_agent(task.clone(), InitialLr::Anchor {}, seed);
+                let mut config = scale.pilot_agent(task.clone(), InitialLr::NearAnchor { decades: 0.7 }, seed);
                 config.env.knobs = KnobRange::all();
                 config
             };
@@ -351,7 +377,7 @@ impl Planner {
         let scale = self.scale;
         for name in ["sgd", "adamw", "adadelta", "adagrad", "rmsprop"] {
             let task = scale.task(Data::Mnist, optimizer(name));
-            let make = |seed| scale.pilot_agent(task.clone(), InitialLr::Anchor {}, seed);
+            let make = |seed| scale.pilot_agent(task.clone(), InitialLr::NearAnchor { decades: 0.7 }, seed);
             self.agent(Experiment::Optimizers, &format!("mnist/lrpilot/{name}"), None, make);
         }
     }
@@ -359,8 +385,8 @@ impl Planner {
     fn replay(&mut self) {
         let (task, name) = (self.scale.task(Data::Mnist, OptimizerSpec::default()), lr_name(1e-3));
         for method in ["agent", "lrpilot"] {
-            let work =
-                Work::Replay { agent: format!("mnist/{method}/{name}"), task: task.clone(), seeds: self.fresh() };
+            let task = if method == "lrpilot" { self.scale.with_decisions(task.clone()) } else { task.clone() };
+            let work = Work::Replay { agent: format!("mnist/{method}/{name}"), task, seeds: self.fresh() };
             self.add(Experiment::Replay, format!("mnist/{method}/replay"), work);
         }
     }

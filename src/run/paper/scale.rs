@@ -1,9 +1,10 @@
 //! How much of the paper is run: which data, networks, budgets and seeds.
 
-use crate::env::{EnvConfig, Formulation, InitialLr};
+use crate::agent::PpoConfig;
+use crate::env::{Action, EnvConfig, Formulation, InitialLr};
 use crate::nn::OptimizerSpec;
 use crate::nn::models::ModelSpec;
-use crate::run::config::RunConfig;
+use crate::run::config::{LearnConfig, RunConfig};
 use crate::task::data::{DatasetName, SplitConfig};
 use crate::task::{SupervisedConfig, TaskConfig};
 
@@ -126,17 +127,49 @@ impl Scale {
         config
     }
 
-    /// An agent of formulation `pilot` that starts from `initial_lr`, at the same budget.
+    /// Epochs between two decisions of lrpilot's agents: with 20 decisions in a run of 100 epochs it learns more from the
+    /// same number of epochs than with 100.
+    pub fn decision_epochs(self) -> usize {
+        if self == Scale::Smoke { 2 } else { 5 }
+    }
+
+    /// `task` as lrpilot's agents see it: as many epochs in fewer and longer intervals.
+    pub fn with_decisions(self, task: SupervisedConfig) -> SupervisedConfig {
+        let epochs = self.decision_epochs();
+        let (interval_steps, horizon) = (Some(epochs * task.steps_per_epoch()), task.horizon / epochs);
+        SupervisedConfig { interval_steps, horizon, ..task }
+    }
+
+    /// An agent of formulation `pilot` whose episodes start from `initial_lr`, at the same budget.
+    ///
+    /// Settings were chosen on MNIST at laptop scale with agent and evaluation seeds that the tables do not use.
+    /// `docs/results.md` says what was tried.
     pub fn pilot_agent(self, task: SupervisedConfig, initial_lr: InitialLr, seed: u64) -> RunConfig {
-        let mut config = RunConfig { seed, ..RunConfig::new(TaskConfig::Supervised(task), Formulation::Pilot) };
-        config.env = EnvConfig { initial_lr: Some(initial_lr), ..config.env };
-        // Episodes of 100 epochs: what trying 8 candidates on 4 seeds would take is better spent on learning.
-        (config.learn.candidates, config.learn.selection_seeds) = (4, 3);
+        let task = TaskConfig::Supervised(self.with_decisions(task));
+        let mut config = RunConfig { seed, ..RunConfig::new(task, Formulation::Pilot) };
+        config.env = EnvConfig {
+            initial_lr: Some(initial_lr),
+            action: Some(Action::Multiplicative { step: 1.5 }),
+            ..config.env
+        };
+        // A hundred episodes in all: small updates with many passes over each, which a target for the KL divergence keeps
+        // from going too far.
+        config.learn = LearnConfig { environments: 4, candidates: 4, selection_seeds: 3, ..config.learn };
+        config.ppo = PpoConfig {
+            n_steps: 20,
+            batch_size: 40,
+            n_epochs: 40,
+            learning_rate: 2e-3,
+            log_std_init: -1.3,
+            target_kl: Some(0.07),
+            normalize_reward: true,
+            ..config.ppo
+        };
         if self == Scale::Smoke {
-            (config.learn.environments, config.learn.candidates, config.learn.selection_seeds) = (4, 1, 1);
-            (config.ppo.n_steps, config.ppo.batch_size) = (4, 8);
+            (config.learn.candidates, config.learn.selection_seeds) = (1, 1);
+            (config.ppo.n_steps, config.ppo.batch_size, config.ppo.n_epochs) = (2, 4, 2);
         }
-        config.set_budget(self.budget());
+        config.set_budget(self.budget() / self.decision_epochs() as u64);
         config
     }
 }
