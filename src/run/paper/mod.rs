@@ -13,7 +13,7 @@ pub use plan::{Experiment, Part, Work, plan};
 pub use scale::{Data, Scale};
 
 use crate::env::Formulation;
-use crate::report::progress::{Progress, Status};
+use crate::report::progress::{Progress, Silent, Status};
 use crate::report::record::RunRecord;
 use crate::run::child::{Method, Record, Runner};
 use crate::run::compare::final_loss;
@@ -84,7 +84,9 @@ pub fn run(
     let mut worker = Jobs::new(first, Some(store), around.progress, around.stop)?;
     let mut runs = Runs::new();
     for ((part, runner), progress) in chosen.iter().zip(&of_parts).zip(&progress) {
-        let jobs = part_jobs(folder, part, all, runner, &runs, &Surroundings { progress, ..*around })?;
+        // Policies that an earlier part has learned are only read, and not counted again.
+        let learning: &dyn Progress = if part.is_learned_before(all) { &Silent } else { progress };
+        let jobs = part_jobs(folder, part, all, runner, &runs, &Surroundings { progress: learning, ..*around })?;
         worker.go_on(runner, progress);
         runs.insert(part.id.clone(), worker.run(&jobs)?);
         around.progress.message(&format!("{}: done", part.id));

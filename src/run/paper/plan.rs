@@ -131,7 +131,7 @@ impl Part {
     }
 
     /// Whether an earlier part learns the same policies.
-    fn is_learned_before(&self, all: &[Part]) -> bool {
+    pub(super) fn is_learned_before(&self, all: &[Part]) -> bool {
         let configs = |part: &Part| match &part.work {
             Work::Agent { configs, .. } => Some(configs.clone()),
             _ => None,
