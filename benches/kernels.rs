@@ -41,8 +41,9 @@ fn labels(len: usize) -> Vec<u8> {
 type Product = (usize, usize, usize, Trans, Trans);
 
 /// Where they occur: dense layers forward (digits-mlp, mnist-mlp), a component of Winograd's tiles in mnist-cnn (forward,
-/// gradient of the weights, of the input) and in resnet with few and with many channels, a first convolution's windows.
-const PRODUCTS: [(&str, Product); 9] = [
+/// gradient of the weights, of the input) and in resnet with few and with many channels, a first convolution's windows, gradients
+/// of the weights and the input of mnist-cnn's first dense layer.
+const PRODUCTS: [(&str, Product); 11] = [
     ("64x32x64", (64, 32, 64, Trans::No, Trans::Yes)),
     ("64x128x784", (64, 128, 784, Trans::No, Trans::Yes)),
     ("168x64x32", (168, 64, 32, Trans::No, Trans::No)),
@@ -52,6 +53,8 @@ const PRODUCTS: [(&str, Product); 9] = [
     ("16x16x512", (16, 16, 512, Trans::Yes, Trans::No)),
     ("128x64x64", (128, 64, 64, Trans::No, Trans::No)),
     ("676x32x9", (676, 32, 9, Trans::No, Trans::No)),
+    ("128x9216x64", (128, 9216, 64, Trans::Yes, Trans::No)),
+    ("64x9216x128", (64, 9216, 128, Trans::No, Trans::No)),
 ];
 
 fn by_name<T: Copy>(table: &[(&str, T)], name: &str) -> T {

@@ -3,7 +3,7 @@
 use crate::nn::activation::relu;
 use crate::nn::init::Init;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
-use crate::nn::simd::vectorized;
+use crate::nn::simd::{slab_len, vectorized};
 
 /// Added to the variance.
 const EPS: f64 = 1e-5;
@@ -34,9 +34,6 @@ struct Affine {
     shift: Vec<f32>,
 }
 
-/// Positions are worked on together until there are this many values: sums then run in enough chains to hide the latency
-/// of an addition, whatever the number of channels.
-const SLAB: usize = 128;
 /// Slabs that are added up in f32 before the sums go to f64, so that rounding stays near 1e-6.
 const BLOCK: usize = 64;
 
@@ -47,7 +44,7 @@ impl BatchNorm {
     /// For another activation.
     pub fn new(shape: Shape, activation: Activation) -> Self {
         assert_ne!(activation, Activation::Tanh, "only ReLU is fused into a batch normalisation");
-        let slab = vec![0.0; SLAB.next_multiple_of(shape.channels)];
+        let slab = vec![0.0; slab_len(shape.channels)];
         let total = vec![0.0; slab.len()];
         BatchNorm {
             shape,

@@ -4,7 +4,7 @@
 use crate::nn::activation::{activation_backward, add_bias_and_activate};
 use crate::nn::init::Init;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
-use crate::nn::simd::vectorized;
+use crate::nn::simd::{slab_len, vectorized};
 use crate::nn::unfold::Unfolding;
 use crate::nn::winograd::{self, Winograd};
 use std::ops::Range;
@@ -83,7 +83,7 @@ impl Conv2d {
         };
         let output = Shape::image(channels, side(input.height)?, side(input.width)?);
         let method = Method::new(input, output, window);
-        let slab = vec![0.0; SLAB.next_multiple_of(channels)];
+        let slab = vec![0.0; slab_len(channels)];
         Ok(Conv2d { input, output, window, bias, activation, method, slab })
     }
 
@@ -169,9 +169,6 @@ impl Conv2d {
         }
     }
 }
-
-/// Values that are added up side by side: enough chains of additions to hide their latency, and short ones.
-const SLAB: usize = 128;
 
 /// Add each column of `rows: [·][sums.len()]` to its entry of `sums`; `slab` is a multiple of that long.
 fn add_column_sums(rows: &[f32], slab: &mut [f32], sums: &mut [f32]) {

@@ -6,3 +6,9 @@
 pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
+
+/// Values of the positions that are added up side by side: sums then run in enough chains to hide the latency of an
+/// addition, whatever the number of channels.
+pub(crate) fn slab_len(channels: usize) -> usize {
+    128usize.next_multiple_of(channels)
+}

@@ -53,9 +53,8 @@ impl Plane {
         let (image, tile) = (row / self.down, row % self.down);
         let end = |tile: usize| (2 * tile + 2).saturating_sub(self.padding).min(self.shape.height);
         let first = if tile == 0 { 0 } else { end(tile) };
-        let last = if tile + 1 == self.down { self.shape.height } else { end(tile + 1) };
         let start = image * self.shape.len();
-        start + first * self.shape.row_len()..start + last * self.shape.row_len()
+        start + first * self.shape.row_len()..start + end(tile + 1) * self.shape.row_len()
     }
 }
 

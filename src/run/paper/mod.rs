@@ -214,3 +214,29 @@ pub fn choose<'a>(all: &'a [Part], experiments: &[Experiment]) -> Vec<&'a Part> 
         .collect();
     all.iter().filter(|p| wanted(p) || referred.contains(&p.id.as_str())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The four MNIST rows share lrpilot's agents; anything else that differs is learned in a folder of its own.
+    #[test]
+    fn agents_are_kept_by_their_configuration() {
+        let parts = plan(Scale::Laptop, 0);
+        let folders = |id: &str| -> Vec<PathBuf> {
+            match &find(&parts, id).unwrap().work {
+                Work::Agent { configs, .. } => configs.iter().map(|c| agent_folder(Path::new("run"), c)).collect(),
+                _ => Vec::new(),
+            }
+        };
+        let shared = folders("mnist/lrpilot/5e-4");
+        assert_eq!(shared, folders("mnist/lrpilot/1e-2"));
+        assert!(!find(&parts, "mnist/lrpilot/5e-4").unwrap().is_learned_before(&parts));
+        assert!(find(&parts, "mnist/lrpilot/1e-2").unwrap().is_learned_before(&parts));
+        let others = ["mnist/agent/5e-4", "mnist/agent/1e-2", "cifar-100/lrpilot/5e-3", "mnist/lrpilot/adam/lr"];
+        let mut all: Vec<PathBuf> = others.into_iter().flat_map(folders).chain(shared).collect();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 25, "five policies each");
+    }
+}

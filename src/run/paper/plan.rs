@@ -132,11 +132,9 @@ impl Part {
 
     /// Whether an earlier part learns the same policies.
     pub(super) fn is_learned_before(&self, all: &[Part]) -> bool {
-        let configs = |part: &Part| match &part.work {
-            Work::Agent { configs, .. } => Some(configs.clone()),
-            _ => None,
-        };
-        all.iter().take_while(|p| p.id != self.id).any(|p| configs(p) == configs(self))
+        let Work::Agent { configs, .. } = &self.work else { return false };
+        let mut earlier = all.iter().take_while(|p| p.id != self.id);
+        earlier.any(|p| matches!(&p.work, Work::Agent { configs: others, .. } if others == configs))
     }
 
     /// Epochs of an interval of its task.
