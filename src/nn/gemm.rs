@@ -126,18 +126,18 @@ impl WithSimd for Product<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         // Tiles as large as the registers allow: 32 of them with AVX-512 and NEON, 16 with AVX2.
         match S::F32_LANES {
-            16 | 4 => self.run::<S, 8, 2>(simd),
-            _ => self.run::<S, 4, 3>(simd),
+            8 => self.run::<S, 6, 12>(simd),
+            _ => self.run::<S, 8, 16>(simd),
         }
     }
 }
 
 impl Product<'_> {
-    /// Panels of `NV` vectors of columns; within a panel, tiles of `MR` rows.
+    /// Panels of two vectors of columns; within a panel, tiles of `TWO` rows, of `ONE` if a single vector holds the columns.
     #[inline(always)]
-    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
+    fn run<S: Simd, const TWO: usize, const ONE: usize>(self, simd: S) {
         let Product { m, n, k, a, a_row, a_col, b, b_stride, tb, c, c_stride, update, packed } = self;
-        let width = NV * S::F32_LANES;
+        let width = 2 * S::F32_LANES;
         let spread = tb == Trans::No && b_stride >= SPREAD && m >= SHARED;
         if (tb == Trans::Yes || spread) && packed.len() < PANEL_DEPTH.min(k) * width {
             packed.resize(PANEL_DEPTH.min(k) * width, 0.0);
@@ -167,7 +167,7 @@ impl Product<'_> {
                 // SAFETY: `matmul_strided` checked that the operands hold their shapes. The tiles read the m rows and columns
                 // p..p+depth of A, rows p..p+depth and columns j..j+columns of B (or of its packed copy), and read and
                 // write that part of C, which is borrowed mutably and so overlaps neither.
-                unsafe { panel.tiles::<MR, NV>(m, left, c.as_mut_ptr().add(j)) };
+                unsafe { panel.tiles::<TWO, ONE>(m, left, c.as_mut_ptr().add(j)) };
             }
         }
     }
@@ -187,42 +187,40 @@ struct Panel<S> {
 }
 
 impl<S: Simd> Panel<S> {
-    /// `rows` rows of the panel, in tiles of `MR` and, at the end, 4, 2 and 1; of `2·MR` where a single vector of columns
+    /// `rows` rows of the panel, in tiles of `TWO` and, at the end, 4, 2 and 1; of `ONE` where a single vector of columns
     /// would leave too few chains of additions.
     ///
     /// # Safety
     /// `left` and `c` must be valid for `rows` rows as the panel describes them.
     #[inline(always)]
-    unsafe fn tiles<const MR: usize, const NV: usize>(&self, rows: usize, left: *const f32, c: *mut f32) {
+    unsafe fn tiles<const TWO: usize, const ONE: usize>(&self, rows: usize, left: *const f32, c: *mut f32) {
         let mut done = 0;
         while done < rows {
             let (left, c) = (left.wrapping_add(done * self.a_row), c.wrapping_add(done * self.c_row));
             // SAFETY: passed on to the caller; `done + tile ≤ rows`.
             done += unsafe {
                 match rows - done {
-                    16.. if MR == 8 && self.columns == S::F32_LANES => self.tile::<16, 1, false>(left, c),
-                    8.. if MR == 8 => self.columns::<8, NV>(left, c),
-                    4.. => self.columns::<4, NV>(left, c),
-                    2.. => self.columns::<2, NV>(left, c),
-                    _ => self.columns::<1, NV>(left, c),
+                    r if r >= ONE && self.columns <= S::F32_LANES => self.columns::<ONE, 1>(left, c),
+                    r if r >= TWO => self.columns::<TWO, 2>(left, c),
+                    4.. => self.columns::<4, 2>(left, c),
+                    2.. => self.columns::<2, 2>(left, c),
+                    _ => self.columns::<1, 2>(left, c),
                 }
             };
         }
     }
 
-    /// A tile with the number of vectors that covers the panel's columns; returns its rows.
+    /// A tile with the number of vectors, at most `NV`, that covers the panel's columns; returns its rows.
     #[inline(always)]
     unsafe fn columns<const MR: usize, const NV: usize>(&self, left: *const f32, c: *mut f32) -> usize {
         let lanes = S::F32_LANES;
         // SAFETY: passed on to the caller; the vectors cover `columns` and the last one is masked to them.
         unsafe {
-            match self.columns.div_ceil(lanes) {
-                1 if self.columns == lanes => self.tile::<MR, 1, false>(left, c),
-                1 => self.tile::<MR, 1, true>(left, c),
-                2 if self.columns == 2 * lanes => self.tile::<MR, 2, false>(left, c),
-                2 => self.tile::<MR, 2, true>(left, c),
-                _ if NV == 3 && self.columns == 3 * lanes => self.tile::<MR, 3, false>(left, c),
-                _ => self.tile::<MR, 3, true>(left, c),
+            match self.columns {
+                all if all == lanes => self.tile::<MR, 1, false>(left, c),
+                some if some < lanes => self.tile::<MR, 1, true>(left, c),
+                all if NV == 2 && all == 2 * lanes => self.tile::<MR, 2, false>(left, c),
+                _ => self.tile::<MR, NV, true>(left, c),
             }
         }
     }
