@@ -98,7 +98,7 @@ impl EnvConfig {
         };
         check_initial_lr(initial_lr)?;
         self.knobs.iter().try_for_each(|k| k.check_task(spec))?;
-        let control = control_for(spec, observation, action, factor, self.knobs.clone());
+        let control = control_for(spec, observation, action, initial_lr, factor, self.knobs.clone());
         control.check()?;
         Ok(EnvParts { control, reward, on_divergence, initial_lr })
     }

@@ -60,6 +60,18 @@ pub enum InitialLr {
     },
 }
 
+impl InitialLr {
+    /// How far from the anchor a given initial LR may be, in decades, for a policy that learned from these: as far as it has
+    /// seen, and [`ANCHOR_REACH`] where that is not said in terms of the anchor.
+    fn reach(self) -> f64 {
+        match self {
+            InitialLr::Anchor {} => 0.0,
+            InitialLr::NearAnchor { decades } => decades,
+            InitialLr::Fixed { .. } | InitialLr::LogUniform { .. } => ANCHOR_REACH,
+        }
+    }
+}
+
 /// What a controller is: the part of the environment that a frozen policy carries with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +88,10 @@ pub struct Control {
     pub layers: usize,
     /// How the anchor LR follows from the untrained network.
     pub anchor: AnchorRule,
+    /// Distance of a given initial LR from the anchor, in decades, beyond which the anchor replaces it, ≥ 0; see
+    /// [`start_lr`].
+    #[serde(default = "anchor_reach")]
+    pub anchor_reach: f64,
     /// LR factor after divergence, 0 < factor < 1.
     pub divergence_factor: f64,
     /// Further settings, one action each after the LR's.
@@ -136,18 +152,22 @@ pub fn anchor_lr(rule: AnchorRule, probe: &Measurement, parameters: usize, bound
     if lr.is_finite() { lr.clamp(bounds.0, bounds.1) } else { (bounds.0 * bounds.1).sqrt() }
 }
 
-/// Largest distance of a given initial LR from the anchor, in decades, before the anchor replaces it.
-const ANCHOR_DECADES: f64 = 1.5;
+/// [`Control::anchor_reach`] of a policy that learned from starts that are not near the anchor.
+const ANCHOR_REACH: f64 = 1.5;
 
-/// Where a run starts that is told to start from `initial`: there, or from the anchor if that is more than 1.5 decades
+fn anchor_reach() -> f64 {
+    ANCHOR_REACH
+}
+
+/// Where a run starts that is told to start from `initial`: there, or from the anchor if that is more than `reach` decades
 /// away or `initial` is not a finite number > 0. The paper's actions do not depend on it.
 ///
 /// ```
 /// use lrpilot::env::start_lr;
-/// assert_eq!((start_lr(0.01, 0.1), start_lr(0.001, 0.1), start_lr(f64::NAN, 0.1)), (0.01, 0.1, 0.1));
+/// assert_eq!((start_lr(0.01, 0.1, 1.5), start_lr(0.01, 0.1, 0.3), start_lr(f64::NAN, 0.1, 1.5)), (0.01, 0.1, 0.1));
 /// ```
-pub fn start_lr(initial: f64, anchor: f64) -> f64 {
-    let near = initial.is_finite() && initial > 0.0 && (initial / anchor).log10().abs() <= ANCHOR_DECADES;
+pub fn start_lr(initial: f64, anchor: f64, reach: f64) -> f64 {
+    let near = initial.is_finite() && initial > 0.0 && (initial / anchor).log10().abs() <= reach;
     if near { initial } else { anchor }
 }
 
@@ -277,6 +297,7 @@ pub fn control_for(
     spec: &TaskSpec,
     observation: Observation,
     action: Action,
+    initial_lr: InitialLr,
     divergence_factor: f64,
     knobs: Vec<KnobRange>,
 ) -> Control {
@@ -288,6 +309,7 @@ pub fn control_for(
         horizon: spec.horizon,
         layers: spec.layers.len(),
         anchor: spec.anchor,
+        anchor_reach: initial_lr.reach(),
         divergence_factor,
     }
 }

@@ -53,7 +53,7 @@ impl LrEnv {
         let mut rng = stream(seed, Purpose::InitialLr, 0);
         let mut between = |a: f64, b: f64| (a.ln() + rng.random::<f64>() * (b / a).ln()).exp();
         match self.parts.initial_lr {
-            InitialLr::Fixed { lr } => start_lr(lr, anchor),
+            InitialLr::Fixed { lr } => start_lr(lr, anchor, self.parts.control.anchor_reach),
             InitialLr::Anchor {} => anchor,
             InitialLr::NearAnchor { decades } => between(anchor * 10f64.powf(-decades), anchor * 10f64.powf(decades)),
             InitialLr::LogUniform { min, max } => between(min, max),

@@ -101,11 +101,11 @@ impl Learned {
     /// Begin a run of the control's horizon: look at the untrained network (loss and gradient of one batch, no update)
     /// and return the LR of the first interval.
     ///
-    /// Without `initial_lr` the run starts from the anchor, and so it does if `initial_lr` is more than 1.5 decades away
-    /// from it or not a finite number > 0.
+    /// Without `initial_lr` the run starts from the anchor, and so it does if `initial_lr` is further from it than
+    /// the control's `anchor_reach` or not a finite number > 0.
     pub fn start(&mut self, probe: &Measurement, parameters: usize, initial_lr: Option<f64>) -> f64 {
         let anchor = anchor_lr(self.control.anchor, probe, parameters, self.control.lr_bounds);
-        let initial = initial_lr.map_or(anchor, |lr| start_lr(lr, anchor));
+        let initial = initial_lr.map_or(anchor, |lr| start_lr(lr, anchor, self.control.anchor_reach));
         self.controller.start(probe, initial, anchor, &mut self.observation);
         self.decide()
     }
@@ -276,6 +276,7 @@ fn example_control() -> Control {
         horizon: 10,
         layers: 1,
         anchor: crate::task::AnchorRule::WeightOverGradient(1e-2),
+        anchor_reach: 0.5,
         divergence_factor: 0.1,
         knobs: Vec::new(),
     }

@@ -1,6 +1,6 @@
 //! What the paper's tables and figures take: a list of parts, each of which can be run alone.
 
-use crate::env::{InitialLr, KnobRange, Reward};
+use crate::env::{KnobRange, Reward};
 use crate::nn::OptimizerSpec;
 use crate::nn::line_search::LineSearchConfig;
 use crate::rng::{Purpose, derive_seed};
@@ -205,10 +205,6 @@ fn scheduler(name: &str, horizon: usize) -> OpenLoop {
     }
 }
 
-/// Where the episodes start from which lrpilot learns for the tables, whatever the row: a random start is exploration, and
-/// one policy then serves every initial learning rate.
-const STARTS: InitialLr = InitialLr::LogUniform { min: 3e-4, max: 0.3 };
-
 /// A learning rate as it stands in identifiers: `5e-4`.
 pub fn lr_name(lr: f64) -> String {
     format!("{lr:e}")
@@ -284,7 +280,7 @@ impl Planner {
         let (data, name) = (data.name(), lr_name(lr));
         let paper = |seed| scale.paper_agent(task.clone(), lr, seed);
         self.agent(experiment, &format!("{data}/agent/{name}"), Some(lr), paper);
-        let pilot = |seed| scale.pilot_agent(task.clone(), STARTS, seed);
+        let pilot = |seed| scale.pilot_agent(task.clone(), seed);
         self.agent(experiment, &format!("{data}/lrpilot/{name}"), Some(lr), pilot);
     }
 
@@ -360,10 +356,10 @@ impl Planner {
         let sgd = OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
         for (name, optimizer) in [("sgd-momentum", sgd), ("adam", optimizer("adam"))] {
             let task = scale.task(Data::Mnist, optimizer);
-            let alone = |seed| scale.pilot_agent(task.clone(), InitialLr::NearAnchor { decades: 0.7 }, seed);
+            let alone = |seed| scale.pilot_agent(task.clone(), seed);
             self.agent(Experiment::Knobs, &format!("mnist/lrpilot/{name}/lr"), None, alone);
             let with_knobs = |seed| {
-                let mut config = scale.pilot_agent(task.clone(), InitialLr::NearAnchor { decades: 0.7 }, seed);
+                let mut config = scale.pilot_agent(task.clone(), seed);
                 config.env.knobs = KnobRange::all();
                 config
             };
@@ -375,7 +371,7 @@ impl Planner {
         let scale = self.scale;
         for name in ["sgd", "adamw", "adadelta", "adagrad", "rmsprop"] {
             let task = scale.task(Data::Mnist, optimizer(name));
-            let make = |seed| scale.pilot_agent(task.clone(), InitialLr::NearAnchor { decades: 0.7 }, seed);
+            let make = |seed| scale.pilot_agent(task.clone(), seed);
             self.agent(Experiment::Optimizers, &format!("mnist/lrpilot/{name}"), None, make);
         }
     }
