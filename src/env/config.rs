@@ -127,3 +127,22 @@ fn check_initial_lr(initial: InitialLr) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::RunConfig;
+
+    /// A policy may be told to start where it learned to.
+    #[test]
+    fn the_reach_around_the_anchor_is_that_of_learning() {
+        let reach = |initial_lr| {
+            let config = RunConfig::preset("noisy-quadratic", Formulation::Pilot).unwrap();
+            let spec = crate::run::child::Runner::new(&config.task, None).unwrap().spec().unwrap();
+            EnvConfig { initial_lr, ..config.env }.parts(&spec).unwrap().control.anchor_reach
+        };
+        assert_eq!(reach(None), 0.7);
+        assert_eq!(reach(Some(InitialLr::Anchor {})), 0.0);
+        assert_eq!(reach(Some(InitialLr::LogUniform { min: 1e-3, max: 0.1 })), 1.5);
+    }
+}

@@ -316,6 +316,18 @@ mod tests {
     }
 
     #[test]
+    fn a_start_out_of_reach_is_replaced_by_the_anchor() {
+        let mut schedule = Learned::from_bytes(&example_file(), Path::new("a")).unwrap();
+        // The anchor is 1e-2 · ‖w‖/‖g‖ = 0.02, the reach half a decade.
+        let mut start = |lr| schedule.start(&probe(2.3), 10, lr);
+        let from_anchor = start(None);
+        assert_eq!([0.2, 0.0063, 0.0064].map(|lr| start(Some(lr)) == from_anchor), [true, true, false]);
+        let mut written = serde_json::to_value(example_control()).unwrap();
+        written.as_object_mut().unwrap().remove("anchor_reach").unwrap();
+        assert_eq!(serde_json::from_value::<Control>(written).unwrap().anchor_reach, 1.5, "as it was before");
+    }
+
+    #[test]
     fn the_lr_stays_in_bounds_whatever_is_measured() {
         let mut schedule = Learned::from_bytes(&example_file(), Path::new("a")).unwrap();
         for loss in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e300] {

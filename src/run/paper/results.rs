@@ -125,8 +125,9 @@ pub fn results(scale: Scale, seed: u64, runs: &Runs, parts: &[Part], machine: &s
     );
     findings.push(format!(
         "lrpilot's agents decide every {} epochs. They train as many epochs as the paper's agents, on episodes that start \
-         at random learning rates between 3e-4 and 0.3, so the same policies stand in all tables of a data set; each table \
-         tries them from its learning rate, or from the anchor where that is more than 1.5 decades away.",
+         within a factor of two of the anchor, a learning rate that the untrained network tells. An initial learning rate \
+         further from it than that is replaced by it, so the same policies stand in all tables of a data set, and rows \
+         whose learning rate is replaced are the same runs: they are one result, not several.",
         evidence.scale.decision_epochs()
     ));
     let figures = figures(&evidence);
