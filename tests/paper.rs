@@ -12,7 +12,7 @@ use std::process::Output;
 
 fn paper(out: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("lrpilot"));
-    command.args(["paper", "--scale", "smoke", "--progress", "silent", "--out"]).arg(out).args(more).output().unwrap()
+    command.args(["paper", "--scale", "smoke", "--progress", "json", "--out"]).arg(out).args(more).output().unwrap()
 }
 
 #[test]
@@ -80,12 +80,21 @@ fn laptop_and_full_have_the_papers_budgets() {
     }
 }
 
+/// Whether the progress that was told ends exactly at the total that was announced.
+fn progress_is_complete(output: &Output) -> bool {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let last = events.filter(|e| e["event"] == "advance").last().unwrap();
+    last["done"].as_u64().unwrap() > 0 && last["done"] == last["total"]
+}
+
 #[test]
 fn smoke_runs_everything_and_an_interrupted_run_ends_in_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, halves) = (folder.path().join("whole"), folder.path().join("halves"));
     let output = paper(&whole, &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(progress_is_complete(&output));
     let text = std::fs::read_to_string(whole.join("paper.md")).unwrap();
     for number in 1..=10 {
         assert!(text.contains(&format!("Table {number}:")), "Table {number}");
@@ -107,6 +116,7 @@ fn smoke_runs_everything_and_an_interrupted_run_ends_in_the_same_bytes() {
     assert_eq!(paper(&halves, &[]).status.code(), Some(64), "a run is not overwritten without --resume");
     let output = paper(&halves, &["--resume", "--threads", "1"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(progress_is_complete(&output));
     assert_eq!(std::fs::read_to_string(halves.join("paper.md")).unwrap(), text);
 }
 

@@ -29,7 +29,7 @@ fn the_agent_comes_close_to_the_best_schedule() {
     while learner.updates_done() < learner.updates_planned() {
         learner.update().unwrap();
     }
-    let policy = learner.select().unwrap();
+    let policy = learner.select(|_| ()).unwrap();
     let losses: Vec<f64> = (0..20)
         .map(|seed| {
             let method = Method::Learned { policy: Box::new(policy.clone()), lr: None };

@@ -90,6 +90,27 @@ impl RunConfig {
         }
     }
 
+    /// Epochs that one update trains.
+    pub fn rollout_epochs(&self) -> u64 {
+        (self.learn.environments * self.ppo.n_steps) as u64
+    }
+
+    /// Epochs set aside for trying the candidates.
+    pub fn selection_epochs(&self) -> u64 {
+        (self.learn.candidates * self.learn.selection_seeds * self.task.horizon()) as u64
+    }
+
+    /// Updates that the budget allows.
+    pub fn updates(&self) -> usize {
+        let left = self.learn.epochs.saturating_sub(self.selection_epochs());
+        (left / self.rollout_epochs().max(1)) as usize
+    }
+
+    /// Epochs that learning takes, selection included: the budget without what no further update fits in.
+    pub fn planned_epochs(&self) -> u64 {
+        self.updates() as u64 * self.rollout_epochs() + self.selection_epochs()
+    }
+
     /// Check what the types do not say.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ impl Learner {
         let ppo = Ppo::new(config.ppo.clone(), parts.control.observation_dim(), &space, config.seed)?;
         let learner = Learner { config, runner, parts, ppo, slots, env_steps: 0, updates: 0, candidates: Vec::new() };
         if learner.updates_planned() == 0 {
-            let needed = learner.rollout_steps() + learner.selection_epochs();
+            let needed = learner.config.rollout_epochs() + learner.config.selection_epochs();
             let message =
                 format!("{} epochs are less than one rollout and the selection, {needed}", learner.config.learn.epochs);
             return Err(Error::config(
@@ -61,19 +61,9 @@ impl Learner {
         Ok(learner)
     }
 
-    fn rollout_steps(&self) -> u64 {
-        (self.config.learn.environments * self.config.ppo.n_steps) as u64
-    }
-
-    /// Epochs set aside for trying the candidates.
-    fn selection_epochs(&self) -> u64 {
-        let learn = &self.config.learn;
-        (learn.candidates * learn.selection_seeds * self.parts.control.horizon) as u64
-    }
-
     /// Updates that the budget allows.
     pub fn updates_planned(&self) -> usize {
-        (self.config.learn.epochs.saturating_sub(self.selection_epochs()) / self.rollout_steps()) as usize
+        self.config.updates()
     }
 
     /// Updates done.
@@ -90,7 +80,7 @@ impl Learner {
         let remaining = 1.0 - self.updates as f64 / self.updates_planned() as f64;
         let stats = self.ppo.update(&rollout, remaining);
         self.updates += 1;
-        self.env_steps += self.rollout_steps();
+        self.env_steps += self.config.rollout_epochs();
         self.candidates.push(self.freeze(self.ppo.policy())?);
         if self.candidates.len() > self.config.learn.candidates {
             self.candidates.remove(0);
@@ -142,11 +132,6 @@ impl Learner {
         Ok(())
     }
 
-    /// Epochs that one update trains.
-    pub fn epochs_per_update(&self) -> u64 {
-        self.rollout_steps()
-    }
-
     fn record(&self, episodes: &[crate::agent::Episode], stats: &UpdateStats) -> UpdateRecord {
         let n = episodes.len() as f64;
         let mean =
@@ -178,11 +163,12 @@ impl Learner {
         Learned::new(ppo.policy(), parts.control, Provenance::default())
     }
 
-    /// Try the candidates on validation B and freeze the best (the latest one, where nothing is set aside for trying).
+    /// Try the candidates on validation B and freeze the best (the latest one, where nothing is set aside for trying);
+    /// `tried` is told the epochs of each trial, from any thread.
     ///
     /// # Errors
     /// As the task's.
-    pub fn select(&mut self) -> Result<Learned> {
+    pub fn select(&mut self, tried: impl Fn(u64) + Sync) -> Result<Learned> {
         let seeds = self.config.learn.selection_seeds;
         if seeds == 0 {
             return self.candidates.last().cloned().ok_or_else(|| Error::Bug("no policy to select".into()));
@@ -196,6 +182,7 @@ impl Learner {
                 let method = Method::Learned { policy: Box::new(self.candidates[candidate].clone()), lr: None };
                 let seed = derive_seed(self.config.seed, Purpose::Episode, 1 << 63 | seed as u64);
                 let run = run_child(&mut *self.runner.task()?, &method, seed, Record::Final)?;
+                tried(self.config.task.horizon() as u64);
                 let loss = run.curve.last().map_or(f64::NAN, |l| l.val_loss_b);
                 Ok(if loss.is_finite() { loss } else { 10.0 * chance })
             })

@@ -51,7 +51,7 @@ impl Files {
 pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Surroundings<'_>) -> Result<Learned> {
     let files = Files::in_folder(folder);
     if files.policy.exists() {
-        around.progress.advance(planned_epochs(config, runner)?);
+        around.progress.advance(config.planned_epochs());
         return Learned::load(&files.policy);
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
@@ -66,7 +66,7 @@ pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Sur
     store.truncate(learner.updates_done())?;
     let mut events = event_file(folder, around)?;
     let mut best = best_return(&store.read_all()?);
-    around.progress.advance(learner.updates_done() as u64 * learner.epochs_per_update());
+    around.progress.advance(learner.updates_done() as u64 * config.rollout_epochs());
     while learner.updates_done() < learner.updates_planned() {
         if around.stop.is_set() {
             return Err(Error::Interrupted { resume: "the same command with --resume".into() });
@@ -78,21 +78,20 @@ pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Sur
         events.update(&record, (around.wall_time)())?;
         checkpoints.save(&learner.state()?)?;
         best = best.max(record.mean_return.unwrap_or(f64::NEG_INFINITY));
-        around.progress.advance(learner.epochs_per_update());
+        around.progress.advance(config.rollout_epochs());
         around.progress.status(Status { current: record.mean_return, best: best.is_finite().then_some(best) });
     }
-    let policy = learner.select()?;
+    let policy = learner.select(|epochs| around.progress.advance(epochs))?;
     policy.save(&files.policy)?;
     Ok(policy)
 }
 
-/// Epochs that [`learn_in`] will report as progress.
+/// Epochs that [`learn_in`] will report as progress, once it is sure that it can begin.
 ///
 /// # Errors
 /// As [`Learner::new`].
 pub fn planned_epochs(config: &RunConfig, runner: &Runner) -> Result<u64> {
-    let learner = Learner::new(config.clone(), runner.clone())?;
-    Ok(learner.updates_planned() as u64 * learner.epochs_per_update())
+    Learner::new(config.clone(), runner.clone()).map(|_| config.planned_epochs())
 }
 
 fn best_return(updates: &[UpdateRecord]) -> f64 {

@@ -38,6 +38,14 @@ impl TaskConfig {
             TaskConfig::NoisyQuadratic(c) => &c.name,
         }
     }
+
+    /// Decision intervals in a run, H.
+    pub fn horizon(&self) -> usize {
+        match self {
+            TaskConfig::Supervised(c) => c.horizon,
+            TaskConfig::NoisyQuadratic(c) => c.horizon,
+        }
+    }
 }
 
 /// A classifier on a data set.

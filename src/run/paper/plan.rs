@@ -122,7 +122,7 @@ impl Part {
             }
             Work::Agent { configs, seeds, .. } => {
                 let learning =
-                    if self.is_learned_before(all) { 0 } else { configs.iter().map(|c| c.learn.epochs).sum() };
+                    if self.is_learned_before(all) { 0 } else { configs.iter().map(RunConfig::planned_epochs).sum() };
                 learning + (configs.len() * seeds.len() * self.horizon()) as u64
             }
             Work::Replay { seeds, task, .. } => (seeds.len() * seeds.len() * task.horizon) as u64,
