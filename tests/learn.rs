@@ -156,6 +156,23 @@ fn evaluate_prints_a_row_for_each_seed() {
     fails(&mut lrpilot(&["evaluate", "digits", "--schedule", "cosin"]), 64, &["cosin", "one-cycle"]);
 }
 
+/// An LR from which the policy has not learned to start is not dropped in silence.
+#[test]
+fn evaluate_says_where_the_anchor_replaces_the_lr() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.safetensors");
+    std::fs::write(&policy, lrpilot::schedule::learned::example_file()).unwrap();
+    let told = |lr: &str| {
+        let mut command = Command::new(cargo_bin("lrpilot"));
+        command.args(["--progress", "json", "evaluate", "digits", "--set", "task.horizon=2", "--lr", lr, "--schedule"]);
+        let output = command.arg(&policy).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(told("1e-6").contains("seed 0: --lr 0.000001 is more than 0.5 decades from the anchor"));
+    assert!(!told("0.1").contains("anchor"));
+}
+
 /// A file with a task of its own, and the noisy quadratic, go through learning too.
 #[test]
 fn a_configuration_file_is_learned() {

@@ -4,7 +4,7 @@ use super::{GlobalArgs, SeedList, context, error::print};
 use crate::run::child::{Method, Record, run_child};
 use crate::run::export::export_replay;
 use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
-use crate::task::TaskSpec;
+use crate::task::{Task, TaskSpec};
 use crate::{Error, Result};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
@@ -52,7 +52,11 @@ pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
     progress.start((args.seeds.0.len() * spec.horizon) as u64, "training");
     let runs = context::on_threads(global, || {
         let one = |seed: &u64| {
-            let run = run_child(&mut *runner.task()?, &method, *seed, Record::Everything)?;
+            let mut task = runner.task()?;
+            if let Some(text) = start_elsewhere(&method, &mut *task, *seed)? {
+                progress.message(&text);
+            }
+            let run = run_child(&mut *task, &method, *seed, Record::Everything)?;
             progress.advance(spec.horizon as u64);
             Ok(run)
         };
@@ -73,6 +77,20 @@ pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
         ]);
     }
     print(&table.trim_fmt())
+}
+
+/// What to tell where a policy starts from its anchor instead of the given LR.
+fn start_elsewhere(method: &Method, task: &mut dyn Task, seed: u64) -> Result<Option<String>> {
+    let Method::Learned { policy, lr: Some(lr) } = method else { return Ok(None) };
+    let probe = task.reset(seed)?;
+    let reach = policy.control().anchor_reach;
+    let tell = |anchor: f64| {
+        format!(
+            "seed {seed}: --lr {lr} is more than {reach} decades from the anchor, {anchor:.2e}, further than the policy has \
+             learned to start; it starts from the anchor"
+        )
+    };
+    Ok(policy.replacement(&probe, task.spec().parameters, *lr).map(tell))
 }
 
 fn method(args: &EvaluateArgs, spec: &TaskSpec) -> Result<Method> {

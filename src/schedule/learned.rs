@@ -104,10 +104,20 @@ impl Learned {
     /// Without `initial_lr` the run starts from the anchor, and so it does if `initial_lr` is further from it than
     /// the control's `anchor_reach` or not a finite number > 0.
     pub fn start(&mut self, probe: &Measurement, parameters: usize, initial_lr: Option<f64>) -> f64 {
-        let anchor = anchor_lr(self.control.anchor, probe, parameters, self.control.lr_bounds);
+        let anchor = self.anchor(probe, parameters);
         let initial = initial_lr.map_or(anchor, |lr| start_lr(lr, anchor, self.control.anchor_reach));
         self.controller.start(probe, initial, anchor, &mut self.observation);
         self.decide()
+    }
+
+    fn anchor(&self, probe: &Measurement, parameters: usize) -> f64 {
+        anchor_lr(self.control.anchor, probe, parameters, self.control.lr_bounds)
+    }
+
+    /// The anchor, if a run told to start from `initial_lr` would start from there instead.
+    pub fn replacement(&self, probe: &Measurement, parameters: usize, initial_lr: f64) -> Option<f64> {
+        let anchor = self.anchor(probe, parameters);
+        (start_lr(initial_lr, anchor, self.control.anchor_reach) != initial_lr).then_some(anchor)
     }
 
     /// Take in the measurement of the finished interval and return the LR of the next one: always finite and within the
@@ -322,6 +332,8 @@ mod tests {
         let mut start = |lr| schedule.start(&probe(2.3), 10, lr);
         let from_anchor = start(None);
         assert_eq!([0.2, 0.0063, 0.0064].map(|lr| start(Some(lr)) == from_anchor), [true, true, false]);
+        let replaced = [0.0063, 0.0064].map(|lr| schedule.replacement(&probe(2.3), 10, lr).is_some());
+        assert_eq!(replaced, [true, false]);
         let mut written = serde_json::to_value(example_control()).unwrap();
         written.as_object_mut().unwrap().remove("anchor_reach").unwrap();
         assert_eq!(serde_json::from_value::<Control>(written).unwrap().anchor_reach, 1.5, "as it was before");
