@@ -83,8 +83,8 @@ fn laptop_and_full_have_the_papers_budgets() {
 /// Whether the progress that was told ends exactly at the total that was announced.
 fn progress_is_complete(output: &Output) -> bool {
     let text = String::from_utf8_lossy(&output.stderr);
-    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let last = events.filter(|e| e["event"] == "advance").last().unwrap();
+    let mut events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let last = events.rfind(|e| e["event"] == "advance").unwrap();
     last["done"].as_u64().unwrap() > 0 && last["done"] == last["total"]
 }
 
