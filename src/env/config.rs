@@ -47,7 +47,8 @@ pub struct EnvConfig {
     /// What follows divergence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_divergence: Option<OnDivergence>,
-    /// How an episode's first LR is chosen during learning.
+    /// How an episode's first LR is chosen during learning; the policy later starts from no LR that is further from the
+    /// anchor ([`Control::anchor_reach`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_lr: Option<InitialLr>,
     /// Further settings of the optimizer that the agent chooses.
