@@ -97,7 +97,11 @@ impl RunConfig {
 
     /// Epochs set aside for trying the candidates.
     pub fn selection_epochs(&self) -> u64 {
-        (self.learn.candidates * self.learn.selection_seeds * self.task.horizon()) as u64
+        self.trial_epochs(self.learn.candidates)
+    }
+
+    fn trial_epochs(&self, candidates: usize) -> u64 {
+        (candidates * self.learn.selection_seeds * self.task.horizon()) as u64
     }
 
     /// Updates that the budget allows.
@@ -108,7 +112,8 @@ impl RunConfig {
 
     /// Epochs that learning takes, selection included: the budget without what no further update fits in.
     pub fn planned_epochs(&self) -> u64 {
-        self.updates() as u64 * self.rollout_epochs() + self.selection_epochs()
+        let updates = self.updates();
+        updates as u64 * self.rollout_epochs() + self.trial_epochs(self.learn.candidates.min(updates))
     }
 
     /// Check what the types do not say.
