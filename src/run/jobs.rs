@@ -116,11 +116,7 @@ impl<'a> Jobs<'a> {
     }
 
     fn epochs(&self, runs: usize) -> u64 {
-        let horizon = match self.runner.config() {
-            TaskConfig::Supervised(c) => c.horizon,
-            TaskConfig::NoisyQuadratic(c) => c.horizon,
-        };
-        (runs * horizon) as u64
+        (runs * self.runner.config().horizon()) as u64
     }
 
     fn id(&self, job: &Job) -> Result<String> {
