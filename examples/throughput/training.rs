@@ -144,13 +144,8 @@ impl<'a> Training<'a> {
             self.order.shuffle(&mut stream(self.seed, Purpose::BatchOrder, self.epoch));
             (self.epoch, self.next) = (self.epoch + 1, 0);
         }
-        let width = self.examples.shape.len();
         let chosen = &self.order[self.next..self.next + BATCH];
-        for ((x, y), &from) in self.x.chunks_exact_mut(width).zip(&mut self.y).zip(chosen) {
-            let from = from as usize;
-            x.copy_from_slice(&self.examples.x[from * width..(from + 1) * width]);
-            *y = self.examples.y[from];
-        }
+        self.examples.gather(chosen, &mut self.x, &mut self.y);
         let mut dropout = stream(self.seed, Purpose::Dropout, self.steps);
         self.network.forward(&self.x, BATCH, &mut Mode::Train(&mut dropout));
         self.network.backward(&self.x, BATCH, |logits, d| cross_entropy(logits, &self.y, CLASSES, Some(d)));

@@ -1,9 +1,11 @@
-//! Two-dimensional convolution (`torch.nn.Conv2d`): by Winograd's algorithm where it pays, else through unfolded
-//! windows.
+//! Two-dimensional convolution (`torch.nn.Conv2d`): where it lies with a kernel of one position, by Winograd's algorithm
+//! where that pays, else through unfolded windows.
 
 use crate::nn::activation::{activation_backward, add_bias_and_activate};
+use crate::nn::gemm::Update::{self, Overwrite};
 use crate::nn::init::Init;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
+use crate::nn::pointwise::PointwiseConv;
 use crate::nn::simd::{slab_len, vectorized};
 use crate::nn::unfold::Unfolding;
 use crate::nn::winograd::{self, Winograd};
@@ -34,6 +36,8 @@ pub struct Conv2d {
 
 /// How the products are done.
 enum Method {
+    /// Position by position.
+    Pointwise(PointwiseConv),
     /// Through unfolded windows.
     Unfolded(Box<Unfolding>),
     /// In transformed tiles.
@@ -45,6 +49,7 @@ impl Method {
         // Whole vectors of channels; with few of them the transforms would cost more than the multiplications they save.
         let suits = [input, output].iter().all(|s| s.channels.is_multiple_of(winograd::LANES));
         match window {
+            Window { kernel: 1, stride, padding: 0 } => Method::Pointwise(PointwiseConv::new(input, output, stride)),
             Window { kernel: 3, stride: 1, padding } if suits => {
                 Method::Winograd(Box::new(Winograd::new(input, output, padding)))
             }
@@ -131,6 +136,7 @@ impl Layer for Conv2d {
         let (dw, db) = grads.split_at_mut(w_len);
         let (activation, mut slab) = (self.activation, std::mem::take(&mut self.slab));
         db.fill(0.0);
+        let dx = dx.map(|dx| (dx, Overwrite));
         self.convolve_backward(&p[..w_len], x, dy, dx, dw, |piece, place| {
             if activation != Activation::Identity {
                 activation_backward(activation, &y[place], piece);
@@ -147,25 +153,27 @@ impl Conv2d {
     /// `y ← w ⋆ x`; `finish` is called with each piece of `y`, some rows or an image, as long as it is still in cache.
     pub(crate) fn convolve(&mut self, w: &[f32], x: &[f32], y: &mut [f32], finish: impl FnMut(&mut [f32])) {
         match &mut self.method {
+            Method::Pointwise(pointwise) => pointwise.forward(w, x, y, finish),
             Method::Unfolded(unfolding) => unfolding.forward(w, x, y, finish),
             Method::Winograd(winograd) => winograd.forward(w, x, y, finish),
         }
     }
 
-    /// `dw` and, unless it is `None`, `dx` (both overwritten) from `dy`; `prepare` is called with each piece of `dy` and its
+    /// `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`; `prepare` is called with each piece of `dy` and its
     /// place just before it is used.
     pub(crate) fn convolve_backward(
         &mut self,
         w: &[f32],
         x: &[f32],
         dy: &mut [f32],
-        dx: Option<&mut [f32]>,
+        dx: Option<(&mut [f32], Update)>,
         dw: &mut [f32],
         prepare: impl FnMut(&mut [f32], Range<usize>),
     ) {
         match &mut self.method {
-            Method::Unfolded(unfolding) => unfolding.backward(w, x, dy, dx, dw, prepare),
-            Method::Winograd(winograd) => winograd.backward(w, x, dy, dx, dw, prepare),
+            Method::Pointwise(pointwise) => pointwise.backward(w, x, dy, dx, dw, prepare),
+            Method::Unfolded(unfolding) => unfolding.backward(x, dy, dx, dw, prepare),
+            Method::Winograd(winograd) => winograd.backward(x, dy, dx, dw, prepare),
         }
     }
 }

@@ -201,6 +201,9 @@ impl<S: Simd> Panel<S> {
             done += unsafe {
                 match rows - done {
                     r if r >= ONE && self.columns <= S::F32_LANES => self.columns::<ONE, 1>(left, c),
+                    // With AVX2 eight rows are left of a power of two as often as not: four and four keep the adders busier
+                    // than six and two.
+                    8 if TWO == 6 => self.columns::<4, 2>(left, c),
                     r if r >= TWO => self.columns::<TWO, 2>(left, c),
                     4.. => self.columns::<4, 2>(left, c),
                     2.. => self.columns::<2, 2>(left, c),

@@ -178,7 +178,7 @@ pub trait Layer: Send + Sync {
     );
 
     /// From `dy = ∂L/∂y` compute the parameter gradients (overwritten) and, unless `dx` is `None`, `∂L/∂x`
-    /// (overwritten). Must follow a training `forward` with the same `x`, `y` and batch. `dy` may be destroyed.
+    /// (overwritten). Must follow a training `forward` with the same `params`, `x`, `y` and batch. `dy` may be destroyed.
     fn backward(
         &mut self,
         params: &[f32],

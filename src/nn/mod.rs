@@ -21,6 +21,7 @@ pub mod network;
 pub mod norms;
 pub mod optimizer;
 pub mod order;
+pub(crate) mod pointwise;
 pub mod pool;
 pub mod residual;
 pub mod simd;

@@ -3,6 +3,7 @@
 use crate::nn::activation::activation_backward;
 use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv::{Conv2d, Window};
+use crate::nn::gemm::Update::{self, Add, Overwrite};
 use crate::nn::layer::Activation::{self, Identity, Relu};
 use crate::nn::layer::{Layer, Mode, ParamInfo, Shape};
 use crate::nn::simd::vectorized;
@@ -18,7 +19,6 @@ pub struct Residual {
     hidden: Vec<f32>,
     skip_output: Vec<f32>,
     d_hidden: Vec<f32>,
-    d_input: Vec<f32>,
 }
 
 /// A convolution without bias and its batch normalisation.
@@ -103,7 +103,7 @@ impl Stage {
         x: &[f32],
         dy: &[f32],
         activation: Activation,
-        dx: Option<&mut [f32]>,
+        dx: Option<(&mut [f32], Update)>,
         grads: &mut [f32],
     ) {
         let (between, d) = (&self.conv_output[..dy.len()], &mut self.d_conv_output[..dy.len()]);
@@ -138,11 +138,8 @@ impl Residual {
             Some(Stage::new(["downsample.0", "downsample.1"], input, channels, window, Some(&second), max_batch)?)
         };
         let room = || vec![0.0; output.len() * max_batch];
-        let (skip_output, d_input) = match skip {
-            Some(_) => (room(), vec![0.0; input.len() * max_batch]),
-            None => (Vec::new(), Vec::new()),
-        };
-        Ok(Residual { first, second, skip, hidden: room(), skip_output, d_hidden: room(), d_input })
+        let skip_output = if skip.is_some() { room() } else { Vec::new() };
+        Ok(Residual { first, second, skip, hidden: room(), skip_output, d_hidden: room() })
     }
 
     fn stages(&self) -> impl Iterator<Item = &Stage> {
@@ -189,15 +186,10 @@ impl Layer for Residual {
     ) {
         activation_backward(Relu, y, dy);
         let (hidden, d_hidden) = (&self.hidden[..dy.len()], &mut self.d_hidden[..dy.len()]);
-        self.second.backward(p, hidden, dy, Identity, Some(d_hidden), grads);
-        self.first.backward(p, x, d_hidden, Relu, dx.as_deref_mut(), grads);
+        self.second.backward(p, hidden, dy, Identity, Some((d_hidden, Overwrite)), grads);
+        self.first.backward(p, x, d_hidden, Relu, dx.as_deref_mut().map(|dx| (dx, Overwrite)), grads);
         match (&mut self.skip, dx) {
-            (Some(stage), Some(dx)) => {
-                let d_input = &mut self.d_input[..dx.len()];
-                stage.backward(p, x, dy, Identity, Some(d_input), grads);
-                add(dx, d_input);
-            }
-            (Some(stage), None) => stage.backward(p, x, dy, Identity, None, grads),
+            (Some(stage), dx) => stage.backward(p, x, dy, Identity, dx.map(|dx| (dx, Add)), grads),
             (None, Some(dx)) => add(dx, dy),
             (None, None) => {}
         }

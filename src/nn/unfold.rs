@@ -3,7 +3,7 @@
 use crate::nn::conv::Window;
 use crate::nn::gemm::{
     Trans,
-    Update::{Add, Overwrite},
+    Update::{self, Add, Overwrite},
     matmul,
 };
 use crate::nn::layer::Shape;
@@ -19,6 +19,8 @@ pub(crate) struct Unfolding {
     input: Shape,
     output: Shape,
     window: Window,
+    /// The image with its padding.
+    padded: Shape,
     /// The windows, `[output positions][kernel²·input channels]`.
     windows: Vec<f32>,
     d_windows: Vec<f32>,
@@ -37,26 +39,22 @@ impl Unfolding {
     /// For windows on `input` that give `output`.
     pub fn new(input: Shape, output: Shape, window: Window) -> Self {
         let zeros = |len: usize| vec![0.0; len];
-        let fan_in = input.channels * window.kernel * window.kernel;
-        let mut unfolding = Unfolding {
+        let Window { kernel, padding, .. } = window;
+        let padded = Shape::image(input.channels, input.height + 2 * padding, input.width + 2 * padding);
+        let fan_in = input.channels * kernel * kernel;
+        Unfolding {
             input,
             output,
             window,
-            windows: Vec::new(),
-            d_windows: Vec::new(),
-            frame: Vec::new(),
-            d_frame: Vec::new(),
+            padded,
+            windows: zeros(fan_in * output.positions() + CHUNK),
+            d_windows: zeros(fan_in * output.positions()),
+            frame: zeros(padded.len() + CHUNK),
+            d_frame: zeros(padded.len()),
             weights: zeros(fan_in * output.channels),
             transposed: zeros(fan_in * output.channels),
             d_transposed: zeros(fan_in * output.channels),
-        };
-        if !unfolding.is_pointwise() {
-            unfolding.windows = zeros(fan_in * output.positions() + CHUNK);
-            unfolding.d_windows = zeros(fan_in * output.positions());
-            unfolding.frame = zeros(unfolding.padded().len() + CHUNK);
-            unfolding.d_frame = zeros(unfolding.padded().len());
         }
-        unfolding
     }
 
     /// `y ← w ⋆ x`; `finish` is called with each image of `y`.
@@ -65,48 +63,36 @@ impl Unfolding {
         let (channels, positions, fan_in) = (self.output.channels, self.output.positions(), self.fan_in());
         for (image, out) in x.chunks_exact(self.input.len()).zip(y.chunks_exact_mut(self.output.len())) {
             self.unfold(image);
-            let windows = if self.is_pointwise() { image } else { &self.windows };
-            matmul(positions, channels, fan_in, windows, Trans::No, &self.transposed, Trans::No, out, Overwrite);
+            matmul(positions, channels, fan_in, &self.windows, Trans::No, &self.transposed, Trans::No, out, Overwrite);
             finish(out);
         }
     }
 
-    /// `dw` (overwritten) and, unless it is `None`, `dx` (overwritten) from `dy`; `prepare` is called with each image of
-    /// `dy` and its place in the batch before it is used.
+    /// `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`, with the weights of the last forward pass;
+    /// `prepare` is called with each image of `dy` and its place in the batch before it is used.
     pub fn backward(
         &mut self,
-        w: &[f32],
         x: &[f32],
         dy: &mut [f32],
-        mut dx: Option<&mut [f32]>,
+        mut dx: Option<(&mut [f32], Update)>,
         dw: &mut [f32],
         mut prepare: impl FnMut(&mut [f32], Range<usize>),
     ) {
-        self.reorder_weights(w);
         let (channels, positions, fan_in) = (self.output.channels, self.output.positions(), self.fan_in());
-        let (n, pointwise) = (self.input.len(), self.is_pointwise());
+        let n = self.input.len();
         self.d_transposed.fill(0.0);
         for (i, (image, d)) in x.chunks_exact(n).zip(dy.chunks_exact_mut(self.output.len())).enumerate() {
             prepare(d, i * d.len()..(i + 1) * d.len());
             self.unfold(image);
-            let windows = if pointwise { image } else { &self.windows };
-            matmul(fan_in, channels, positions, windows, Trans::Yes, d, Trans::No, &mut self.d_transposed, Add);
-            let Some(dx) = dx.as_deref_mut() else { continue };
-            let d_image = &mut dx[i * n..(i + 1) * n];
-            let d_windows = if pointwise { &mut *d_image } else { &mut self.d_windows };
+            matmul(fan_in, channels, positions, &self.windows, Trans::Yes, d, Trans::No, &mut self.d_transposed, Add);
+            let Some((dx, update)) = dx.as_mut() else { continue };
+            let d_windows = &mut self.d_windows;
             matmul(positions, fan_in, channels, d, Trans::No, &self.weights, Trans::No, d_windows, Overwrite);
-            if !pointwise {
-                self.fold(d_image);
-            }
+            self.fold(&mut dx[i * n..(i + 1) * n], *update);
         }
         for (o, c, corner, at) in self.weight_places() {
             dw[(o * self.input.channels + c) * self.corners() + corner] = self.d_transposed[at * channels + o];
         }
-    }
-
-    /// A 1×1 kernel at every position: the image is its own unfolding.
-    fn is_pointwise(&self) -> bool {
-        self.window == Window { kernel: 1, stride: 1, padding: 0 }
     }
 
     fn corners(&self) -> usize {
@@ -133,28 +119,19 @@ impl Unfolding {
         }
     }
 
-    /// The image with its padding.
-    fn padded(&self) -> Shape {
-        let Shape { channels, height, width } = self.input;
-        Shape::image(channels, height + 2 * self.window.padding, width + 2 * self.window.padding)
-    }
-
     /// Where the rows of the image begin in the padded one.
     fn rows_in_frame(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (padding, row, len) = (self.window.padding, self.padded().row_len(), self.input.row_len());
-        let first = (padding * self.padded().width + padding) * self.input.channels;
+        let (padding, row, len) = (self.window.padding, self.padded.row_len(), self.input.row_len());
+        let first = (padding * self.padded.width + padding) * self.input.channels;
         (0..self.input.height).map(move |y| first + y * row..first + y * row + len)
     }
 
-    /// Copy every window of `image` to `self.windows`; nothing for a pointwise kernel.
+    /// Copy every window of `image` to `self.windows`.
     fn unfold(&mut self, image: &[f32]) {
-        if self.is_pointwise() {
-            return;
-        }
         for (row, place) in image.chunks_exact(self.input.row_len()).zip(self.rows_in_frame()) {
             self.frame[place].copy_from_slice(row);
         }
-        let (padded, output, w) = (self.padded(), self.output, self.window);
+        let (padded, output, w) = (self.padded, self.output, self.window);
         let (frame, windows) = (&self.frame[..], &mut self.windows[..]);
         vectorized(
             #[inline(always)]
@@ -175,9 +152,9 @@ impl Unfolding {
         );
     }
 
-    /// Add up `self.d_windows` at the places of `image` that the windows came from.
-    fn fold(&mut self, image: &mut [f32]) {
-        let (padded, output, w) = (self.padded(), self.output, self.window);
+    /// Add up `self.d_windows` at the places of an image that the windows came from, and update `image` by that.
+    fn fold(&mut self, image: &mut [f32], update: Update) {
+        let (padded, output, w) = (self.padded, self.output, self.window);
         let (windows, frame) = (&self.d_windows[..], &mut self.d_frame[..]);
         vectorized(
             #[inline(always)]
@@ -196,7 +173,10 @@ impl Unfolding {
             },
         );
         for (row, place) in image.chunks_exact_mut(self.input.row_len()).zip(self.rows_in_frame()) {
-            row.copy_from_slice(&self.d_frame[place]);
+            match update {
+                Overwrite => row.copy_from_slice(&self.d_frame[place]),
+                Add => row.iter_mut().zip(&self.d_frame[place]).for_each(|(to, v)| *to += *v),
+            }
         }
     }
 }

@@ -150,14 +150,9 @@ impl Supervised {
             self.order_epoch = epoch;
         }
         let train = &self.splits.train;
-        let width = train.shape.len();
         let first = batch as usize * self.config.batch_size;
         let chosen = &self.order[first..(first + self.config.batch_size).min(self.order.len())];
-        for (i, &example) in chosen.iter().enumerate() {
-            let example = example as usize;
-            self.batch_x[i * width..(i + 1) * width].copy_from_slice(&train.x[example * width..(example + 1) * width]);
-            self.batch_y[i] = train.y[example];
-        }
+        train.gather(chosen, &mut self.batch_x, &mut self.batch_y);
         chosen.len()
     }
 

@@ -23,15 +23,18 @@ mod transform;
 
 use crate::nn::gemm::{
     Trans,
-    Update::{Add, Overwrite},
-    matmul,
+    Update::{self, Add, Overwrite},
+    matmul, transpose,
 };
 use crate::nn::layer::Shape;
+use crate::nn::simd::vectorized;
 use std::ops::Range;
 use transform::{Plane, Step, Transform};
 
 /// Channels in a vector: their numbers are multiples of this, whatever the machine's vectors.
 pub(crate) const LANES: usize = 16;
+/// Places of a kernel.
+const KERNEL: usize = 9;
 /// Values of a tile.
 const COMPONENTS: usize = 16;
 /// Values in the tiles that are worked on at a time: 1 MB, half of a level-2 cache.
@@ -50,6 +53,8 @@ pub(crate) struct Winograd {
     across: usize,
     /// Rows of tiles that are worked on at a time, of one image after the other.
     rows: usize,
+    /// The kernels, `[input channel][place][output channel]`.
+    kernels: Vec<f32>,
     /// `U: [component][input channel][output channel]`, its transpose in the last two, and its gradient.
     weights: Vec<f32>,
     transposed: Vec<f32>,
@@ -58,6 +63,17 @@ pub(crate) struct Winograd {
     inputs: Tiles,
     /// The products or `D: [component][tile][output channel]`.
     outputs: Tiles,
+}
+
+/// `G w` for neighbouring output channels.
+#[inline(always)]
+fn kernel_transform(w: [[f32; LANES]; 3]) -> [[f32; LANES]; 4] {
+    let (mut sum, mut difference) = ([0.0; LANES], [0.0; LANES]);
+    for l in 0..LANES {
+        let (ends, middle) = (0.5 * (w[0][l] + w[2][l]), 0.5 * w[1][l]);
+        (sum[l], difference[l]) = (ends + middle, ends - middle);
+    }
+    [w[0], sum, difference, w[2]]
 }
 
 /// Transformed tiles.
@@ -96,6 +112,7 @@ impl Winograd {
             down,
             across,
             rows,
+            kernels: vec![0.0; KERNEL * input.channels * output.channels],
             transposed: weights.clone(),
             d_weights: weights.clone(),
             weights,
@@ -135,20 +152,22 @@ impl Winograd {
         }
     }
 
-    /// `dw` (overwritten) and, unless it is `None`, `dx` (overwritten) from `dy`; `prepare` is called with a piece of `dy`
-    /// and its place in the batch before it is used.
+    /// `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`, with the weights of the last forward pass;
+    /// `prepare` is called with a piece of `dy` and its place in the batch before it is used.
     pub fn backward(
         &mut self,
-        w: &[f32],
         x: &[f32],
         dy: &mut [f32],
-        mut dx: Option<&mut [f32]>,
+        mut dx: Option<(&mut [f32], Update)>,
         dw: &mut [f32],
         mut prepare: impl FnMut(&mut [f32], Range<usize>),
     ) {
-        self.transform_weights(w);
-        self.d_weights.fill(0.0);
         let (inputs, outputs) = (self.input.channels, self.output.channels);
+        let components = self.weights.chunks_exact(outputs * inputs);
+        for (u, to) in components.zip(self.transposed.chunks_exact_mut(outputs * inputs)) {
+            transpose(u, inputs, outputs, to);
+        }
+        self.d_weights.fill(0.0);
         for block in self.blocks(dy.len() / self.output.len()) {
             let tiles = block.len() * self.across;
             let covered = self.covered(&block);
@@ -159,12 +178,12 @@ impl Winograd {
                 let (v, d) = (self.inputs.component(i), self.outputs.component(i));
                 matmul(inputs, outputs, tiles, v, Trans::Yes, d, Trans::No, du, Add);
             }
-            let Some(dx) = dx.as_deref_mut() else { continue };
+            let Some((dx, update)) = dx.as_mut() else { continue };
             for (i, u) in self.transposed.chunks_exact(outputs * inputs).enumerate() {
                 let (d, z) = (self.outputs.component(i), self.inputs.component_mut(i));
                 matmul(tiles, inputs, outputs, d, Trans::No, u, Trans::No, z, Overwrite);
             }
-            self.transform(Step::InputGradient(dx), &block);
+            self.transform(Step::InputGradient(dx, *update), &block);
         }
         self.collect_weight_gradients(dw);
     }
@@ -172,7 +191,7 @@ impl Winograd {
     /// One of the transforms of a block of tiles.
     fn transform(&mut self, step: Step<'_>, block: &Range<usize>) {
         let (shape, tiles, padding) = match step {
-            Step::Input(_) | Step::InputGradient(_) => (self.input, &mut self.inputs, self.padding),
+            Step::Input(_) | Step::InputGradient(..) => (self.input, &mut self.inputs, self.padding),
             Step::Output(_) | Step::OutputGradient(_) => (self.output, &mut self.outputs, 0),
         };
         let plane = Plane { shape, padding, down: self.down, across: self.across };
@@ -189,19 +208,29 @@ impl Winograd {
     /// `U = G w Gᵀ`.
     fn transform_weights(&mut self, w: &[f32]) {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
-        for (pair, w) in w.as_chunks::<9>().0.iter().enumerate() {
-            let g = |w: [f32; 3]| {
-                let (ends, middle) = (0.5 * (w[0] + w[2]), 0.5 * w[1]);
-                [w[0], ends + middle, ends - middle, w[2]]
-            };
-            let columns = [0, 1, 2].map(|c| g([w[c], w[3 + c], w[6 + c]]));
-            let rows = [0, 1, 2, 3].map(|i| g([columns[0][i], columns[1][i], columns[2][i]]));
-            let (o, c) = (pair / inputs, pair % inputs);
-            for (i, v) in rows.as_flattened().iter().enumerate() {
-                self.weights[(i * inputs + c) * outputs + o] = *v;
-                self.transposed[(i * outputs + o) * inputs + c] = *v;
-            }
-        }
+        transpose(w, outputs, KERNEL * inputs, &mut self.kernels);
+        let (kernels, weights) = (self.kernels.as_chunks::<LANES>().0, self.weights.as_chunks_mut::<LANES>().0);
+        let vectors = outputs / LANES;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (c, kernel) in kernels.chunks_exact(KERNEL * vectors).enumerate() {
+                    for o in 0..vectors {
+                        let mut columns = [[[0.0; LANES]; 4]; 3];
+                        for (i, column) in columns.iter_mut().enumerate() {
+                            let at = |row: usize| kernel[(3 * row + i) * vectors + o];
+                            *column = kernel_transform([at(0), at(1), at(2)]);
+                        }
+                        for i in 0..4 {
+                            let row = kernel_transform([columns[0][i], columns[1][i], columns[2][i]]);
+                            for (j, u) in row.into_iter().enumerate() {
+                                weights[((4 * i + j) * inputs + c) * vectors + o] = u;
+                            }
+                        }
+                    }
+                }
+            },
+        );
     }
 
     /// `dw = Gᵀ dU G`.
@@ -257,7 +286,7 @@ mod tests {
         #[test]
         fn is_the_unfolded_convolution(
             channels in (1usize..3, 1usize..3), sides in (1usize..30, 1usize..30), padding in 0usize..4,
-            batch in 1usize..9, rows in 1usize..12,
+            batch in 1usize..9, rows in 1usize..12, add: bool,
         ) {
             let window = Window { kernel: 3, stride: 1, padding };
             let input = Shape::image(LANES * channels.0, sides.0 + 2, sides.1 + 2);
@@ -267,17 +296,18 @@ mod tests {
             let mut unfolding = Unfolding::new(input, output, window);
             let w = values(9 * input.channels * output.channels, 0);
             let (x, dy) = (values(batch * input.len(), 1), values(batch * output.len(), 2));
-            let add = |out: &mut [f32]| out.iter_mut().for_each(|v| *v += 1.0);
+            let one_more = |out: &mut [f32]| out.iter_mut().for_each(|v| *v += 1.0);
+            let (before, update) = if add { (values(x.len(), 3), Add) } else { (vec![f32::NAN; x.len()], Overwrite) };
             let (mut y, mut want) = (vec![f32::NAN; dy.len()], vec![f32::NAN; dy.len()]);
-            winograd.forward(&w, &x, &mut y, add);
-            unfolding.forward(&w, &x, &mut want, add);
+            winograd.forward(&w, &x, &mut y, one_more);
+            unfolding.forward(&w, &x, &mut want, one_more);
             assert_close(&y, &want, 9 * input.channels)?;
-            let gradients = || (dy.clone(), vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
+            let gradients = || (dy.clone(), before.clone(), vec![f32::NAN; w.len()]);
             let double = |d: &mut [f32], _: Range<usize>| d.iter_mut().for_each(|v| *v *= 2.0);
             let (mut dy_1, mut dx, mut dw) = gradients();
             let (mut dy_2, mut want_dx, mut want_dw) = gradients();
-            winograd.backward(&w, &x, &mut dy_1, Some(&mut dx), &mut dw, double);
-            unfolding.backward(&w, &x, &mut dy_2, Some(&mut want_dx), &mut want_dw, double);
+            winograd.backward(&x, &mut dy_1, Some((&mut dx, update)), &mut dw, double);
+            unfolding.backward(&x, &mut dy_2, Some((&mut want_dx, update)), &mut want_dw, double);
             prop_assert_eq!(dy_1, dy_2);
             assert_close(&dx, &want_dx, 9 * output.channels)?;
             assert_close(&dw, &want_dw, dy.len() / output.channels)?;

@@ -2,6 +2,7 @@
 //! standard library here: it would not be inlined, and so be compiled without the vector instructions.
 
 use super::COMPONENTS;
+use crate::nn::gemm::Update;
 use crate::nn::layer::Shape;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
@@ -66,8 +67,8 @@ pub enum Step<'a> {
     Output(&'a mut [f32]),
     /// Tiles ← `A images Aᵀ`.
     OutputGradient(&'a [f32]),
-    /// Images ← `B tiles Bᵀ`, overlapping tiles added up.
-    InputGradient(&'a mut [f32]),
+    /// Images ← `B tiles Bᵀ`, or that added to them, overlapping tiles added up.
+    InputGradient(&'a mut [f32], Update),
 }
 
 /// One of the steps for some rows of tiles.
@@ -91,7 +92,7 @@ impl WithSimd for Transform<'_> {
             Step::Input(x) => input(simd, plane, rows, x, &mut components),
             Step::Output(y) => output(simd, plane, rows, y, &components),
             Step::OutputGradient(dy) => output_gradient(simd, plane, rows, dy, &mut components),
-            Step::InputGradient(dx) => input_gradient(simd, plane, rows, dx, &components),
+            Step::InputGradient(dx, update) => input_gradient(simd, plane, rows, dx, update, &components),
         }
     }
 }
@@ -218,10 +219,19 @@ fn output_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dy: &[f32
 }
 
 #[inline(always)]
-fn input_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dx: &mut [f32], tiles: &Components<'_>) {
+fn input_gradient<S: Simd>(
+    simd: S,
+    plane: Plane,
+    rows: Range<usize>,
+    dx: &mut [f32],
+    update: Update,
+    tiles: &Components<'_>,
+) {
     let mut from = 0;
     for row in rows {
-        dx[plane.begun(row)].fill(0.0);
+        if update == Update::Overwrite {
+            dx[plane.begun(row)].fill(0.0);
+        }
         let ys = plane.rows::<4>(row);
         for tile in 0..plane.across {
             let xs = plane.columns::<4>(tile);

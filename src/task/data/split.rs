@@ -51,6 +51,28 @@ impl Examples {
     pub fn is_empty(&self) -> bool {
         self.y.is_empty()
     }
+
+    /// Copy the examples `chosen`, in this order, to the beginnings of `x: [·][shape.len()]` and `y`.
+    ///
+    /// # Panics
+    /// If an example does not exist or a slice is too short.
+    ///
+    /// ```
+    /// use lrpilot::{nn::Shape, task::data::Examples};
+    /// let examples = Examples { shape: Shape::flat(1), classes: 2, x: vec![0.1, 0.2, 0.3], y: vec![0, 1, 0] };
+    /// let (mut x, mut y) = ([0.0; 2], [0; 2]);
+    /// examples.gather(&[2, 1], &mut x, &mut y);
+    /// assert_eq!((x, y), ([0.3, 0.2], [0, 1]));
+    /// ```
+    pub fn gather(&self, chosen: &[u32], x: &mut [f32], y: &mut [u8]) {
+        let width = self.shape.len();
+        let (x, y) = (&mut x[..chosen.len() * width], &mut y[..chosen.len()]);
+        for ((&example, x), y) in chosen.iter().zip(x.chunks_exact_mut(width)).zip(y) {
+            let example = example as usize;
+            x.copy_from_slice(&self.x[example * width..][..width]);
+            *y = self.y[example];
+        }
+    }
 }
 
 /// The four disjoint parts of a task's data.

@@ -1,0 +1,135 @@
+//! 1×1 convolutions without padding: matrix products over the positions where they lie, whatever the stride.
+
+use crate::nn::gemm::{
+    Trans,
+    Update::{self, Add, Overwrite},
+    matmul_strided, transpose,
+};
+use crate::nn::layer::Shape;
+use std::ops::Range;
+
+/// A kernel of one position, and how it walks over the images.
+pub(crate) struct PointwiseConv {
+    input: Shape,
+    output: Shape,
+    stride: usize,
+    /// The weights, `[input channel][output channel]`.
+    transposed: Vec<f32>,
+}
+
+impl PointwiseConv {
+    /// For every `stride`-th position of images of shape `input`, in both directions.
+    pub fn new(input: Shape, output: Shape, stride: usize) -> Self {
+        PointwiseConv { input, output, stride, transposed: vec![0.0; input.channels * output.channels] }
+    }
+
+    /// Positions at one distance from each other: those of an image, or with a larger stride those of an output row.
+    fn run(&self) -> usize {
+        if self.stride == 1 { self.output.positions() } else { self.output.width }
+    }
+
+    /// The runs of an image: where each begins in the input and in the output, distances in the input being
+    /// `self.stride` positions.
+    fn runs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (run, row, channels) = (self.run(), self.stride * self.input.row_len(), self.output.channels);
+        (0..self.output.positions() / run).map(move |i| (i * row, i * run * channels))
+    }
+
+    /// `y ← w ⋆ x`; `finish` is called with each image of `y`.
+    pub fn forward(&mut self, w: &[f32], x: &[f32], y: &mut [f32], mut finish: impl FnMut(&mut [f32])) {
+        let (inputs, outputs, run) = (self.input.channels, self.output.channels, self.run());
+        transpose(w, outputs, inputs, &mut self.transposed);
+        for (x, y) in x.chunks_exact(self.input.len()).zip(y.chunks_exact_mut(self.output.len())) {
+            for (from, to) in self.runs() {
+                let (left, right) = ((&x[from..], self.stride * inputs), (&self.transposed[..], outputs));
+                let place = (&mut y[to..], outputs);
+                matmul_strided(run, outputs, inputs, left, Trans::No, right, Trans::No, place, Overwrite);
+            }
+            finish(y);
+        }
+    }
+
+    /// `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`; `prepare` is called with each image of `dy`
+    /// and its place in the batch before it is used.
+    pub fn backward(
+        &mut self,
+        w: &[f32],
+        x: &[f32],
+        dy: &mut [f32],
+        mut dx: Option<(&mut [f32], Update)>,
+        dw: &mut [f32],
+        mut prepare: impl FnMut(&mut [f32], Range<usize>),
+    ) {
+        let (inputs, outputs, run, n) = (self.input.channels, self.output.channels, self.run(), self.input.len());
+        dw.fill(0.0);
+        for (i, (x, d)) in x.chunks_exact(n).zip(dy.chunks_exact_mut(self.output.len())).enumerate() {
+            prepare(d, i * d.len()..(i + 1) * d.len());
+            for (from, to) in self.runs() {
+                let (left, right) = ((&d[to..], outputs), (&x[from..], self.stride * inputs));
+                matmul_strided(outputs, inputs, run, left, Trans::Yes, right, Trans::No, (&mut *dw, inputs), Add);
+            }
+            let Some((dx, update)) = dx.as_mut() else { continue };
+            let dx = &mut dx[i * n..(i + 1) * n];
+            if *update == Overwrite && self.stride > 1 {
+                dx.fill(0.0);
+            }
+            for (to, from) in self.runs() {
+                let place = (&mut dx[to..], self.stride * inputs);
+                matmul_strided(
+                    run,
+                    inputs,
+                    outputs,
+                    (&d[from..], outputs),
+                    Trans::No,
+                    (w, inputs),
+                    Trans::No,
+                    place,
+                    *update,
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::conv::Window;
+    use crate::nn::unfold::Unfolding;
+    use proptest::prelude::*;
+
+    /// Small whole numbers, whose sums of products are exact in any order.
+    fn values(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 17) as f32 - 8.0).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        /// Outputs and gradients are those of the unfolded convolution, whatever is left over beside the last position.
+        #[test]
+        fn is_the_unfolded_convolution(
+            channels in (1usize..20, 1usize..20), sides in (1usize..9, 1usize..9), stride in 1usize..4, batch in 1usize..4,
+            add: bool,
+        ) {
+            let input = Shape::image(channels.0, sides.0, sides.1);
+            let output = Shape::image(channels.1, (sides.0 - 1) / stride + 1, (sides.1 - 1) / stride + 1);
+            let mut pointwise = PointwiseConv::new(input, output, stride);
+            let mut unfolding = Unfolding::new(input, output, Window { kernel: 1, stride, padding: 0 });
+            let w = values(input.channels * output.channels, 0);
+            let (x, dy) = (values(batch * input.len(), 1), values(batch * output.len(), 2));
+            let one_more = |out: &mut [f32]| out.iter_mut().for_each(|v| *v += 1.0);
+            let (mut y, mut want) = (vec![f32::NAN; dy.len()], vec![f32::NAN; dy.len()]);
+            pointwise.forward(&w, &x, &mut y, one_more);
+            unfolding.forward(&w, &x, &mut want, one_more);
+            prop_assert_eq!(y, want);
+            let (before, update) = if add { (values(x.len(), 3), Add) } else { (vec![f32::NAN; x.len()], Overwrite) };
+            let gradients = || (dy.clone(), before.clone(), vec![f32::NAN; w.len()]);
+            let double = |d: &mut [f32], _: Range<usize>| d.iter_mut().for_each(|v| *v *= 2.0);
+            let (mut dy_1, mut dx, mut dw) = gradients();
+            let (mut dy_2, mut want_dx, mut want_dw) = gradients();
+            pointwise.backward(&w, &x, &mut dy_1, Some((&mut dx, update)), &mut dw, double);
+            unfolding.backward(&x, &mut dy_2, Some((&mut want_dx, update)), &mut want_dw, double);
+            prop_assert_eq!((dy_1, dx, dw), (dy_2, want_dx, want_dw));
+        }
+    }
+}
