@@ -3,6 +3,7 @@
 use crate::nn::activation::Pointwise;
 use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv::{Conv2d, Window};
+use crate::nn::conv_pool::ConvPool;
 use crate::nn::dense::Dense;
 use crate::nn::dropout::Dropout;
 use crate::nn::layer::{Activation, Layer, LayerSpec, Mode, ParamInfo, Shape};
@@ -32,7 +33,8 @@ struct Link {
 
 impl Chain {
     /// Build the layers for examples of shape `input` and batches up to `max_batch`. A ReLU or tanh right after a dense
-    /// or convolutional layer is fused into it, a ReLU also into a batch normalisation or a max-pooling after it.
+    /// or convolutional layer is fused into it, a ReLU also into a batch normalisation or a max-pooling after it, and that
+    /// into a convolution before it.
     ///
     /// # Errors
     /// [`Error::Config`] naming the layer whose description does not fit its input.
@@ -40,13 +42,13 @@ impl Chain {
         let mut builder = Builder { links: Vec::new(), shape: input, order: Order::ChannelsFirst, max_batch };
         let mut i = 0;
         while i < specs.len() {
-            let (spec, activation, next) = fused(specs, i);
-            builder.bring_to(order_for(&specs[spec]), spec);
-            let layer = build(builder.shape, &specs[spec], activation, max_batch).map_err(|message| {
-                Error::config(format!("model[{spec}]"), message, "change the layer or the one before it")
+            let part = Fused::beginning_with(specs, i);
+            builder.bring_to(order_for(&specs[part.spec]), part.spec);
+            let layer = build(builder.shape, specs, &part, max_batch).map_err(|(index, message)| {
+                Error::config(format!("model[{index}]"), message, "change the layer or the one before it")
             })?;
-            builder.push(layer, spec);
-            i = next;
+            builder.push(layer, part.spec);
+            i = part.next;
         }
         if specs.is_empty() {
             return Err(Error::config("model", "the list is empty", "give at least one layer"));
@@ -190,19 +192,56 @@ fn total(infos: &[ParamInfo]) -> usize {
     infos.iter().map(ParamInfo::len).sum()
 }
 
-/// The layer that begins with `specs[i]`: its index, the activation that is a part of it, and where the next one begins.
-fn fused(specs: &[LayerSpec], i: usize) -> (usize, Activation, usize) {
-    use LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu, Tanh};
-    match &specs[i..] {
-        [Relu {}, MaxPool { .. }, ..] => (i + 1, Activation::Relu, i + 2),
-        [Dense { .. } | Conv2d { .. } | BatchNorm {}, Relu {}, MaxPool { .. }, ..] => (i, Activation::Identity, i + 1),
-        [Dense { .. } | Conv2d { .. } | BatchNorm {}, Relu {}, ..] => (i, Activation::Relu, i + 2),
-        [Dense { .. } | Conv2d { .. }, Tanh {}, ..] => (i, Activation::Tanh, i + 2),
-        _ => (i, Activation::Identity, i + 1),
+/// Descriptions that become one layer.
+struct Fused {
+    /// The one that it is called after.
+    spec: usize,
+    activation: Activation,
+    /// Whether max-pooling ends it.
+    pooled: bool,
+    /// The first one after it.
+    next: usize,
+}
+
+impl Fused {
+    fn beginning_with(specs: &[LayerSpec], i: usize) -> Self {
+        use LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu, Tanh};
+        const SIDE: usize = ConvPool::SIDE;
+        let (spec, activation, pooled, next) = match &specs[i..] {
+            [Conv2d { .. }, Relu {}, MaxPool { size: SIDE }, ..] => (i, Activation::Relu, true, i + 3),
+            [Conv2d { .. }, MaxPool { size: SIDE }, ..] => (i, Activation::Identity, true, i + 2),
+            [Relu {}, MaxPool { .. }, ..] => (i + 1, Activation::Relu, false, i + 2),
+            [Dense { .. } | Conv2d { .. } | BatchNorm {}, Relu {}, MaxPool { .. }, ..] => {
+                (i, Activation::Identity, false, i + 1)
+            }
+            [Dense { .. } | Conv2d { .. } | BatchNorm {}, Relu {}, ..] => (i, Activation::Relu, false, i + 2),
+            [Dense { .. } | Conv2d { .. }, Tanh {}, ..] => (i, Activation::Tanh, false, i + 2),
+            _ => (i, Activation::Identity, false, i + 1),
+        };
+        Fused { spec, activation, pooled, next }
     }
 }
 
-fn build(input: Shape, spec: &LayerSpec, activation: Activation, max_batch: usize) -> Result<Box<dyn Layer>, String> {
+/// The layer of `part`, or which description is wrong and how.
+fn build(input: Shape, specs: &[LayerSpec], part: &Fused, max_batch: usize) -> Result<Box<dyn Layer>, (usize, String)> {
+    let Fused { spec, activation, pooled, next } = *part;
+    match specs[spec] {
+        LayerSpec::Conv2d { channels, kernel, stride, padding } if pooled && !input.is_empty() => {
+            let window = Window { kernel, stride, padding };
+            let conv = Conv2d::new(input, channels, window, true, Activation::Identity).map_err(|m| (spec, m))?;
+            let layer = ConvPool::new(conv, activation == Activation::Relu, max_batch).map_err(|m| (next - 1, m))?;
+            Ok(Box::new(layer))
+        }
+        ref single => build_single(input, single, activation, max_batch).map_err(|m| (spec, m)),
+    }
+}
+
+fn build_single(
+    input: Shape,
+    spec: &LayerSpec,
+    activation: Activation,
+    max_batch: usize,
+) -> Result<Box<dyn Layer>, String> {
     if input.is_empty() {
         return Err(format!("its input {input:?} is empty"));
     }

@@ -95,6 +95,11 @@ impl Conv2d {
     fn fan_in(&self) -> usize {
         self.input.channels * self.window.kernel * self.window.kernel
     }
+
+    /// Number of weights.
+    pub(crate) fn weights(&self) -> usize {
+        self.output.channels * self.fan_in()
+    }
 }
 
 impl Layer for Conv2d {
@@ -113,9 +118,9 @@ impl Layer for Conv2d {
     }
 
     fn forward(&mut self, p: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        let (w, b) = p.split_at(self.output.channels * self.fan_in());
+        let (w, b) = p.split_at(self.weights());
         let activation = self.activation;
-        self.convolve(w, x, y, |piece| {
+        self.convolve(w, x, Images::All(y), |piece, _| {
             if !b.is_empty() {
                 add_bias_and_activate(piece, b, activation);
             }
@@ -132,12 +137,12 @@ impl Layer for Conv2d {
         grads: &mut [f32],
         _: usize,
     ) {
-        let w_len = self.output.channels * self.fan_in();
+        let w_len = self.weights();
         let (dw, db) = grads.split_at_mut(w_len);
         let (activation, mut slab) = (self.activation, std::mem::take(&mut self.slab));
         db.fill(0.0);
         let dx = dx.map(|dx| (dx, Overwrite));
-        self.convolve_backward(&p[..w_len], x, dy, dx, dw, |piece, place| {
+        self.convolve_backward(&p[..w_len], x, Images::All(dy), dx, dw, |piece, place| {
             if activation != Activation::Identity {
                 activation_backward(activation, &y[place], piece);
             }
@@ -149,9 +154,41 @@ impl Layer for Conv2d {
     }
 }
 
+/// The images on the output side of a convolution, which works on them piece by piece: some rows or an image at a time.
+pub(crate) enum Images<'a> {
+    /// Those of a batch, kept.
+    All(&'a mut [f32]),
+    /// Room for a piece, [`Conv2d::piece_len`] values: each takes the place of the one before.
+    Piece(&'a mut [f32]),
+}
+
+impl Images<'_> {
+    /// The piece that has this place in the batch.
+    pub fn piece(&mut self, place: &Range<usize>) -> &mut [f32] {
+        match self {
+            Images::All(images) => &mut images[place.clone()],
+            Images::Piece(room) => &mut room[..place.len()],
+        }
+    }
+}
+
 impl Conv2d {
-    /// `y ← w ⋆ x`; `finish` is called with each piece of `y`, some rows or an image, as long as it is still in cache.
-    pub(crate) fn convolve(&mut self, w: &[f32], x: &[f32], y: &mut [f32], finish: impl FnMut(&mut [f32])) {
+    /// Values of the largest piece. Pieces begin with an even row.
+    pub(crate) fn piece_len(&self) -> usize {
+        match &self.method {
+            Method::Pointwise(_) | Method::Unfolded(_) => self.output.len(),
+            Method::Winograd(winograd) => winograd.piece_len(),
+        }
+    }
+
+    /// `y ← w ⋆ x`; `finish` is called with each piece of `y` and its place in the batch, as long as it is still in cache.
+    pub(crate) fn convolve(
+        &mut self,
+        w: &[f32],
+        x: &[f32],
+        y: Images<'_>,
+        finish: impl FnMut(&mut [f32], Range<usize>),
+    ) {
         match &mut self.method {
             Method::Pointwise(pointwise) => pointwise.forward(w, x, y, finish),
             Method::Unfolded(unfolding) => unfolding.forward(w, x, y, finish),
@@ -159,13 +196,13 @@ impl Conv2d {
         }
     }
 
-    /// `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`; `prepare` is called with each piece of `dy` and its
-    /// place just before it is used.
+    /// `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`, after `convolve` with the same `w` and `x`;
+    /// `prepare` is called with each piece of `dy` and its place in the batch just before it is used.
     pub(crate) fn convolve_backward(
         &mut self,
         w: &[f32],
         x: &[f32],
-        dy: &mut [f32],
+        dy: Images<'_>,
         dx: Option<(&mut [f32], Update)>,
         dw: &mut [f32],
         prepare: impl FnMut(&mut [f32], Range<usize>),
@@ -179,7 +216,7 @@ impl Conv2d {
 }
 
 /// Add each column of `rows: [·][sums.len()]` to its entry of `sums`; `slab` is a multiple of that long.
-fn add_column_sums(rows: &[f32], slab: &mut [f32], sums: &mut [f32]) {
+pub(crate) fn add_column_sums(rows: &[f32], slab: &mut [f32], sums: &mut [f32]) {
     vectorized(
         #[inline(always)]
         || {

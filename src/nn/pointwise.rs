@@ -1,5 +1,6 @@
 //! 1×1 convolutions without padding: matrix products over the positions where they lie, whatever the stride.
 
+use crate::nn::conv::Images;
 use crate::nn::gemm::{
     Trans,
     Update::{self, Add, Overwrite},
@@ -35,17 +36,25 @@ impl PointwiseConv {
         (0..self.output.positions() / run).map(move |i| (i * row, i * run * channels))
     }
 
-    /// `y ← w ⋆ x`; `finish` is called with each image of `y`.
-    pub fn forward(&mut self, w: &[f32], x: &[f32], y: &mut [f32], mut finish: impl FnMut(&mut [f32])) {
+    /// `y ← w ⋆ x`; `finish` is called with each image of `y` and its place in the batch.
+    pub fn forward(
+        &mut self,
+        w: &[f32],
+        x: &[f32],
+        mut y: Images<'_>,
+        mut finish: impl FnMut(&mut [f32], Range<usize>),
+    ) {
         let (inputs, outputs, run) = (self.input.channels, self.output.channels, self.run());
         transpose(w, outputs, inputs, &mut self.transposed);
-        for (x, y) in x.chunks_exact(self.input.len()).zip(y.chunks_exact_mut(self.output.len())) {
+        for (i, x) in x.chunks_exact(self.input.len()).enumerate() {
+            let place = i * self.output.len()..(i + 1) * self.output.len();
+            let y = y.piece(&place);
             for (from, to) in self.runs() {
                 let (left, right) = ((&x[from..], self.stride * inputs), (&self.transposed[..], outputs));
-                let place = (&mut y[to..], outputs);
-                matmul_strided(run, outputs, inputs, left, Trans::No, right, Trans::No, place, Overwrite);
+                let positions = (&mut y[to..], outputs);
+                matmul_strided(run, outputs, inputs, left, Trans::No, right, Trans::No, positions, Overwrite);
             }
-            finish(y);
+            finish(y, place);
         }
     }
 
@@ -55,15 +64,17 @@ impl PointwiseConv {
         &mut self,
         w: &[f32],
         x: &[f32],
-        dy: &mut [f32],
+        mut dy: Images<'_>,
         mut dx: Option<(&mut [f32], Update)>,
         dw: &mut [f32],
         mut prepare: impl FnMut(&mut [f32], Range<usize>),
     ) {
         let (inputs, outputs, run, n) = (self.input.channels, self.output.channels, self.run(), self.input.len());
         dw.fill(0.0);
-        for (i, (x, d)) in x.chunks_exact(n).zip(dy.chunks_exact_mut(self.output.len())).enumerate() {
-            prepare(d, i * d.len()..(i + 1) * d.len());
+        for (i, x) in x.chunks_exact(n).enumerate() {
+            let place = i * self.output.len()..(i + 1) * self.output.len();
+            let d = dy.piece(&place);
+            prepare(d, place);
             for (from, to) in self.runs() {
                 let (left, right) = ((&d[to..], outputs), (&x[from..], self.stride * inputs));
                 matmul_strided(outputs, inputs, run, left, Trans::Yes, right, Trans::No, (&mut *dw, inputs), Add);
@@ -74,18 +85,8 @@ impl PointwiseConv {
                 dx.fill(0.0);
             }
             for (to, from) in self.runs() {
-                let place = (&mut dx[to..], self.stride * inputs);
-                matmul_strided(
-                    run,
-                    inputs,
-                    outputs,
-                    (&d[from..], outputs),
-                    Trans::No,
-                    (w, inputs),
-                    Trans::No,
-                    place,
-                    *update,
-                );
+                let (left, positions) = ((&d[from..], outputs), (&mut dx[to..], self.stride * inputs));
+                matmul_strided(run, inputs, outputs, left, Trans::No, (w, inputs), Trans::No, positions, *update);
             }
         }
     }
@@ -117,18 +118,18 @@ mod tests {
             let mut unfolding = Unfolding::new(input, output, Window { kernel: 1, stride, padding: 0 });
             let w = values(input.channels * output.channels, 0);
             let (x, dy) = (values(batch * input.len(), 1), values(batch * output.len(), 2));
-            let one_more = |out: &mut [f32]| out.iter_mut().for_each(|v| *v += 1.0);
+            let one_more = |out: &mut [f32], _: Range<usize>| out.iter_mut().for_each(|v| *v += 1.0);
             let (mut y, mut want) = (vec![f32::NAN; dy.len()], vec![f32::NAN; dy.len()]);
-            pointwise.forward(&w, &x, &mut y, one_more);
-            unfolding.forward(&w, &x, &mut want, one_more);
+            pointwise.forward(&w, &x, Images::All(&mut y), one_more);
+            unfolding.forward(&w, &x, Images::All(&mut want), one_more);
             prop_assert_eq!(y, want);
             let (before, update) = if add { (values(x.len(), 3), Add) } else { (vec![f32::NAN; x.len()], Overwrite) };
             let gradients = || (dy.clone(), before.clone(), vec![f32::NAN; w.len()]);
             let double = |d: &mut [f32], _: Range<usize>| d.iter_mut().for_each(|v| *v *= 2.0);
             let (mut dy_1, mut dx, mut dw) = gradients();
             let (mut dy_2, mut want_dx, mut want_dw) = gradients();
-            pointwise.backward(&w, &x, &mut dy_1, Some((&mut dx, update)), &mut dw, double);
-            unfolding.backward(&x, &mut dy_2, Some((&mut want_dx, update)), &mut want_dw, double);
+            pointwise.backward(&w, &x, Images::All(&mut dy_1), Some((&mut dx, update)), &mut dw, double);
+            unfolding.backward(&x, Images::All(&mut dy_2), Some((&mut want_dx, update)), &mut want_dw, double);
             prop_assert_eq!((dy_1, dx, dw), (dy_2, want_dx, want_dw));
         }
     }

@@ -3,6 +3,7 @@
 use crate::nn::activation::relu;
 use crate::nn::layer::{Layer, Mode, Shape};
 use crate::nn::simd::vectorized;
+use std::ops::Range;
 
 /// Maximum over disjoint windows (`torch.nn.MaxPool2d(size)`): rows and columns that fill no window are left out, the
 /// first of equal maxima gets the gradient, and NaN wins. A ReLU before it may be fused: after it, it is the same function
@@ -12,12 +13,12 @@ pub struct MaxPool {
     output: Shape,
     size: usize,
     with_relu: bool,
-    /// For each output, the place of its maximum in its window, counted row by row, or [`CUT_OFF`]; images are
+    /// For each output, the corner of its window that holds its maximum, counted row by row, or [`CUT_OFF`]; images are
     /// `[row][column][channel]`.
     chosen: Vec<u32>,
 }
 
-/// In place of a maximum's place where ReLU lets no gradient pass.
+/// In place of a corner where ReLU lets no gradient pass.
 const CUT_OFF: u32 = u32::MAX;
 
 impl MaxPool {
@@ -36,27 +37,26 @@ impl MaxPool {
     fn windows(&self) -> Windows {
         Windows { input: self.input, output: self.output, size: self.size }
     }
-}
 
-impl Layer for MaxPool {
-    fn output(&self) -> Shape {
-        self.output
-    }
-
-    fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
+    /// Write what becomes of a piece of the input to its place in `y`. A piece, at `place` in the batch, begins and ends
+    /// between rows of windows.
+    pub(crate) fn take_in(&mut self, piece: &[f32], place: &Range<usize>, y: &mut [f32]) {
         let (windows, channels, with_relu) = (self.windows(), self.input.channels, self.with_relu);
-        let outputs = y.chunks_exact_mut(channels).zip(self.chosen.chunks_exact_mut(channels));
+        let within = windows.within(place);
+        let outputs = within.start * channels..within.end * channels;
+        let outputs =
+            y[outputs.clone()].chunks_exact_mut(channels).zip(self.chosen[outputs].chunks_exact_mut(channels));
         vectorized(
             #[inline(always)]
             || {
-                for (i, (y, chosen)) in outputs.enumerate() {
-                    for place in 0..windows.places() {
-                        let x = &x[windows.start(i, place)..][..channels];
+                for (i, (y, chosen)) in within.zip(outputs) {
+                    for corner in 0..windows.corners() {
+                        let x = &piece[windows.start(i, corner) - place.start..][..channels];
                         for ((x, y), chosen) in x.iter().zip(&mut *y).zip(&mut *chosen) {
-                            // The value at the first place always stays, a later one if it is larger or NaN.
-                            let better = place == 0 || *x > *y || x.is_nan();
+                            // The value at the first corner always stays, a later one if it is larger or NaN.
+                            let better = corner == 0 || *x > *y || x.is_nan();
                             *y = if better { *x } else { *y };
-                            *chosen = if better { place as u32 } else { *chosen };
+                            *chosen = if better { corner as u32 } else { *chosen };
                         }
                     }
                     if with_relu {
@@ -70,6 +70,40 @@ impl Layer for MaxPool {
         );
     }
 
+    /// Fill a piece of the input's gradient, which begins and ends as in [`MaxPool::take_in`].
+    pub(crate) fn pass_back(&self, dy: &[f32], place: &Range<usize>, piece: &mut [f32]) {
+        let (windows, channels) = (self.windows(), self.input.channels);
+        if !(self.input.height.is_multiple_of(self.size) && self.input.width.is_multiple_of(self.size)) {
+            piece.fill(0.0);
+        }
+        let within = windows.within(place);
+        let outputs = within.start * channels..within.end * channels;
+        let outputs = dy[outputs.clone()].chunks_exact(channels).zip(self.chosen[outputs].chunks_exact(channels));
+        vectorized(
+            #[inline(always)]
+            || {
+                for (i, (dy, chosen)) in within.zip(outputs) {
+                    for corner in 0..windows.corners() {
+                        let dx = &mut piece[windows.start(i, corner) - place.start..][..channels];
+                        for ((dx, dy), chosen) in dx.iter_mut().zip(dy).zip(chosen) {
+                            *dx = if *chosen == corner as u32 { *dy } else { 0.0 };
+                        }
+                    }
+                }
+            },
+        );
+    }
+}
+
+impl Layer for MaxPool {
+    fn output(&self) -> Shape {
+        self.output
+    }
+
+    fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
+        self.take_in(x, &(0..x.len()), y);
+    }
+
     fn backward(
         &mut self,
         _: &[f32],
@@ -80,29 +114,13 @@ impl Layer for MaxPool {
         _: &mut [f32],
         _: usize,
     ) {
-        let Some(dx) = dx else { return };
-        let (windows, channels) = (self.windows(), self.input.channels);
-        if !(self.input.height.is_multiple_of(self.size) && self.input.width.is_multiple_of(self.size)) {
-            dx.fill(0.0);
+        if let Some(dx) = dx {
+            self.pass_back(dy, &(0..dx.len()), dx);
         }
-        let outputs = dy.chunks_exact(channels).zip(self.chosen.chunks_exact(channels));
-        vectorized(
-            #[inline(always)]
-            || {
-                for (i, (dy, chosen)) in outputs.enumerate() {
-                    for place in 0..windows.places() {
-                        let dx = &mut dx[windows.start(i, place)..][..channels];
-                        for ((dx, dy), chosen) in dx.iter_mut().zip(dy).zip(chosen) {
-                            *dx = if *chosen == place as u32 { *dy } else { 0.0 };
-                        }
-                    }
-                }
-            },
-        );
     }
 }
 
-/// Where the places of the windows are.
+/// Where the windows are.
 #[derive(Clone, Copy)]
 struct Windows {
     input: Shape,
@@ -112,17 +130,27 @@ struct Windows {
 
 impl Windows {
     #[inline(always)]
-    fn places(self) -> usize {
+    fn corners(self) -> usize {
         self.size * self.size
     }
 
-    /// Where the channels at a place of window `i` begin, windows being counted through the batch.
+    /// The windows, counted through the batch, in a part of the input that ends and begins between their rows.
+    fn within(self, part: &Range<usize>) -> Range<usize> {
+        let Windows { input, output, size } = self;
+        let before = |place: usize| {
+            let (image, row) = (place / input.len(), place % input.len() / input.row_len());
+            (image * output.height + (row / size).min(output.height)) * output.width
+        };
+        before(part.start)..before(part.end)
+    }
+
+    /// Where the channels at a corner of window `i` begin in the batch.
     #[inline(always)]
-    fn start(self, i: usize, place: usize) -> usize {
+    fn start(self, i: usize, corner: usize) -> usize {
         let Windows { input, output, size } = self;
         let (row, column) = (i / output.width, i % output.width);
         let (image, row) = (row / output.height, row % output.height);
-        let (y, x) = (row * size + place / size, column * size + place % size);
+        let (y, x) = (row * size + corner / size, column * size + corner % size);
         image * input.len() + y * input.row_len() + x * input.channels
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::nn::activation::activation_backward;
 use crate::nn::batch_norm::BatchNorm;
-use crate::nn::conv::{Conv2d, Window};
+use crate::nn::conv::{Conv2d, Images, Window};
 use crate::nn::gemm::Update::{self, Add, Overwrite};
 use crate::nn::layer::Activation::{self, Identity, Relu};
 use crate::nn::layer::{Layer, Mode, ParamInfo, Shape};
@@ -30,7 +30,8 @@ struct Stage {
     norm_params: Range<usize>,
     buffers: Range<usize>,
     conv_output: Vec<f32>,
-    d_conv_output: Vec<f32>,
+    /// Room for a piece of the gradient of that.
+    d_piece: Vec<f32>,
 }
 
 fn total(infos: &[ParamInfo]) -> usize {
@@ -58,10 +59,10 @@ impl Stage {
             conv_params: start..middle,
             norm_params: middle..middle + total(&norm.params()),
             buffers: buffer..buffer + total(&norm.buffers()),
+            d_piece: vec![0.0; conv.piece_len()],
             conv,
             norm,
             conv_output: vec![0.0; len],
-            d_conv_output: vec![0.0; len],
         })
     }
 
@@ -88,7 +89,7 @@ impl Stage {
         let between = &mut self.conv_output[..y.len()];
         let (norm, training) = (&mut self.norm, matches!(mode, Mode::Train(_)));
         norm.begin();
-        self.conv.convolve(&p[self.conv_params.clone()], x, between, |piece| {
+        self.conv.convolve(&p[self.conv_params.clone()], x, Images::All(between), |piece, _| {
             if training {
                 norm.take_in(piece);
             }
@@ -106,7 +107,7 @@ impl Stage {
         dx: Option<(&mut [f32], Update)>,
         grads: &mut [f32],
     ) {
-        let (between, d) = (&self.conv_output[..dy.len()], &mut self.d_conv_output[..dy.len()]);
+        let (between, d) = (&self.conv_output[..dy.len()], Images::Piece(&mut self.d_piece));
         let (np, cp) = (self.norm_params.clone(), self.conv_params.clone());
         self.norm.gradients(&p[np.clone()], between, dy, activation, &mut grads[np]);
         let norm = &self.norm;

@@ -1,6 +1,6 @@
 //! Convolution as one matrix product per image over its unfolded windows (im2col): any kernel, stride and padding.
 
-use crate::nn::conv::Window;
+use crate::nn::conv::{Images, Window};
 use crate::nn::gemm::{
     Trans,
     Update::{self, Add, Overwrite},
@@ -57,14 +57,22 @@ impl Unfolding {
         }
     }
 
-    /// `y ← w ⋆ x`; `finish` is called with each image of `y`.
-    pub fn forward(&mut self, w: &[f32], x: &[f32], y: &mut [f32], mut finish: impl FnMut(&mut [f32])) {
+    /// `y ← w ⋆ x`; `finish` is called with each image of `y` and its place in the batch.
+    pub fn forward(
+        &mut self,
+        w: &[f32],
+        x: &[f32],
+        mut y: Images<'_>,
+        mut finish: impl FnMut(&mut [f32], Range<usize>),
+    ) {
         self.reorder_weights(w);
         let (channels, positions, fan_in) = (self.output.channels, self.output.positions(), self.fan_in());
-        for (image, out) in x.chunks_exact(self.input.len()).zip(y.chunks_exact_mut(self.output.len())) {
+        for (i, image) in x.chunks_exact(self.input.len()).enumerate() {
+            let place = i * self.output.len()..(i + 1) * self.output.len();
+            let out = y.piece(&place);
             self.unfold(image);
             matmul(positions, channels, fan_in, &self.windows, Trans::No, &self.transposed, Trans::No, out, Overwrite);
-            finish(out);
+            finish(out, place);
         }
     }
 
@@ -73,7 +81,7 @@ impl Unfolding {
     pub fn backward(
         &mut self,
         x: &[f32],
-        dy: &mut [f32],
+        mut dy: Images<'_>,
         mut dx: Option<(&mut [f32], Update)>,
         dw: &mut [f32],
         mut prepare: impl FnMut(&mut [f32], Range<usize>),
@@ -81,8 +89,10 @@ impl Unfolding {
         let (channels, positions, fan_in) = (self.output.channels, self.output.positions(), self.fan_in());
         let n = self.input.len();
         self.d_transposed.fill(0.0);
-        for (i, (image, d)) in x.chunks_exact(n).zip(dy.chunks_exact_mut(self.output.len())).enumerate() {
-            prepare(d, i * d.len()..(i + 1) * d.len());
+        for (i, image) in x.chunks_exact(n).enumerate() {
+            let place = i * self.output.len()..(i + 1) * self.output.len();
+            let d = dy.piece(&place);
+            prepare(d, place);
             self.unfold(image);
             matmul(fan_in, channels, positions, &self.windows, Trans::Yes, d, Trans::No, &mut self.d_transposed, Add);
             let Some((dx, update)) = dx.as_mut() else { continue };

@@ -21,6 +21,7 @@
 
 mod transform;
 
+use crate::nn::conv::Images;
 use crate::nn::gemm::{
     Trans,
     Update::{self, Add, Overwrite},
@@ -136,28 +137,41 @@ impl Winograd {
         start(block.start)..start(block.end)
     }
 
-    /// `y ← w ⋆ x`; `finish` is called with each piece of `y`.
-    pub fn forward(&mut self, w: &[f32], x: &[f32], y: &mut [f32], mut finish: impl FnMut(&mut [f32])) {
+    /// Values of the largest part of the output that is worked on at a time.
+    pub fn piece_len(&self) -> usize {
+        self.rows * 2 * self.output.row_len()
+    }
+
+    /// `y ← w ⋆ x`; `finish` is called with each piece of `y` and its place in the batch.
+    pub fn forward(
+        &mut self,
+        w: &[f32],
+        x: &[f32],
+        mut y: Images<'_>,
+        mut finish: impl FnMut(&mut [f32], Range<usize>),
+    ) {
         self.transform_weights(w);
         let (inputs, outputs) = (self.input.channels, self.output.channels);
-        for block in self.blocks(y.len() / self.output.len()) {
+        for block in self.blocks(x.len() / self.input.len()) {
             let tiles = block.len() * self.across;
             self.transform(Step::Input(x), &block);
             for (i, u) in self.weights.chunks_exact(outputs * inputs).enumerate() {
                 let (v, m) = (self.inputs.component(i), self.outputs.component_mut(i));
                 matmul(tiles, outputs, inputs, v, Trans::No, u, Trans::No, m, Overwrite);
             }
-            self.transform(Step::Output(y), &block);
-            finish(&mut y[self.covered(&block)]);
+            let place = self.covered(&block);
+            let piece = y.piece(&place);
+            self.transform(Step::Output(piece), &block);
+            finish(piece, place);
         }
     }
 
     /// `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`, with the weights of the last forward pass;
-    /// `prepare` is called with a piece of `dy` and its place in the batch before it is used.
+    /// `prepare` is called with each piece of `dy` and its place in the batch before it is used.
     pub fn backward(
         &mut self,
         x: &[f32],
-        dy: &mut [f32],
+        mut dy: Images<'_>,
         mut dx: Option<(&mut [f32], Update)>,
         dw: &mut [f32],
         mut prepare: impl FnMut(&mut [f32], Range<usize>),
@@ -168,12 +182,13 @@ impl Winograd {
             transpose(u, inputs, outputs, to);
         }
         self.d_weights.fill(0.0);
-        for block in self.blocks(dy.len() / self.output.len()) {
+        for block in self.blocks(x.len() / self.input.len()) {
             let tiles = block.len() * self.across;
-            let covered = self.covered(&block);
-            prepare(&mut dy[covered.clone()], covered);
+            let place = self.covered(&block);
+            let piece = dy.piece(&place);
+            prepare(piece, place);
             self.transform(Step::Input(x), &block);
-            self.transform(Step::OutputGradient(dy), &block);
+            self.transform(Step::OutputGradient(piece), &block);
             for (i, du) in self.d_weights.chunks_exact_mut(outputs * inputs).enumerate() {
                 let (v, d) = (self.inputs.component(i), self.outputs.component(i));
                 matmul(inputs, outputs, tiles, v, Trans::Yes, d, Trans::No, du, Add);
@@ -190,11 +205,12 @@ impl Winograd {
 
     /// One of the transforms of a block of tiles.
     fn transform(&mut self, step: Step<'_>, block: &Range<usize>) {
-        let (shape, tiles, padding) = match step {
-            Step::Input(_) | Step::InputGradient(..) => (self.input, &mut self.inputs, self.padding),
-            Step::Output(_) | Step::OutputGradient(_) => (self.output, &mut self.outputs, 0),
+        let origin = self.covered(block).start;
+        let (shape, tiles, padding, origin) = match step {
+            Step::Input(_) | Step::InputGradient(..) => (self.input, &mut self.inputs, self.padding, 0),
+            Step::Output(_) | Step::OutputGradient(_) => (self.output, &mut self.outputs, 0, origin),
         };
-        let plane = Plane { shape, padding, down: self.down, across: self.across };
+        let plane = Plane { shape, origin, padding, down: self.down, across: self.across };
         let rows = block.clone();
         pulp::Arch::new().dispatch(Transform {
             step,
@@ -296,18 +312,18 @@ mod tests {
             let mut unfolding = Unfolding::new(input, output, window);
             let w = values(9 * input.channels * output.channels, 0);
             let (x, dy) = (values(batch * input.len(), 1), values(batch * output.len(), 2));
-            let one_more = |out: &mut [f32]| out.iter_mut().for_each(|v| *v += 1.0);
+            let one_more = |out: &mut [f32], _: Range<usize>| out.iter_mut().for_each(|v| *v += 1.0);
             let (before, update) = if add { (values(x.len(), 3), Add) } else { (vec![f32::NAN; x.len()], Overwrite) };
             let (mut y, mut want) = (vec![f32::NAN; dy.len()], vec![f32::NAN; dy.len()]);
-            winograd.forward(&w, &x, &mut y, one_more);
-            unfolding.forward(&w, &x, &mut want, one_more);
+            winograd.forward(&w, &x, Images::All(&mut y), one_more);
+            unfolding.forward(&w, &x, Images::All(&mut want), one_more);
             assert_close(&y, &want, 9 * input.channels)?;
             let gradients = || (dy.clone(), before.clone(), vec![f32::NAN; w.len()]);
             let double = |d: &mut [f32], _: Range<usize>| d.iter_mut().for_each(|v| *v *= 2.0);
             let (mut dy_1, mut dx, mut dw) = gradients();
             let (mut dy_2, mut want_dx, mut want_dw) = gradients();
-            winograd.backward(&x, &mut dy_1, Some((&mut dx, update)), &mut dw, double);
-            unfolding.backward(&x, &mut dy_2, Some((&mut want_dx, update)), &mut want_dw, double);
+            winograd.backward(&x, Images::All(&mut dy_1), Some((&mut dx, update)), &mut dw, double);
+            unfolding.backward(&x, Images::All(&mut dy_2), Some((&mut want_dx, update)), &mut want_dw, double);
             prop_assert_eq!(dy_1, dy_2);
             assert_close(&dx, &want_dx, 9 * output.channels)?;
             assert_close(&dw, &want_dw, dy.len() / output.channels)?;

@@ -14,6 +14,8 @@ const OUTSIDE: usize = usize::MAX / 4;
 #[derive(Clone, Copy)]
 pub struct Plane {
     pub shape: Shape,
+    /// The place in the batch that the values at hand begin with.
+    pub origin: usize,
     /// Zeros around an image.
     pub padding: usize,
     /// Tiles of an image in a column and in a row.
@@ -30,7 +32,7 @@ impl Plane {
         for (i, place) in places.iter_mut().enumerate() {
             let y = (top + i).wrapping_sub(self.padding);
             if y < self.shape.height {
-                *place = image * self.shape.len() + y * self.shape.row_len();
+                *place = image * self.shape.len() + y * self.shape.row_len() - self.origin;
             }
         }
         places
@@ -54,7 +56,7 @@ impl Plane {
         let (image, tile) = (row / self.down, row % self.down);
         let end = |tile: usize| (2 * tile + 2).saturating_sub(self.padding).min(self.shape.height);
         let first = if tile == 0 { 0 } else { end(tile) };
-        let start = image * self.shape.len();
+        let start = image * self.shape.len() - self.origin;
         start + first * self.shape.row_len()..start + end(tile + 1) * self.shape.row_len()
     }
 }
@@ -63,9 +65,9 @@ impl Plane {
 pub enum Step<'a> {
     /// Tiles ← `Bᵀ images B`.
     Input(&'a [f32]),
-    /// Images ← `Aᵀ tiles A`.
+    /// Piece ← `Aᵀ tiles A`.
     Output(&'a mut [f32]),
-    /// Tiles ← `A images Aᵀ`.
+    /// Tiles ← `A piece Aᵀ`.
     OutputGradient(&'a [f32]),
     /// Images ← `B tiles Bᵀ`, or that added to them, overlapping tiles added up.
     InputGradient(&'a mut [f32], Update),
