@@ -48,7 +48,7 @@ pub struct EnvConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_divergence: Option<OnDivergence>,
     /// How an episode's first LR is chosen during learning; the policy later starts from no LR that is further from the
-    /// anchor ([`Control::anchor_reach`]).
+    /// anchor ([`Control::anchor_reach`]), and from a fixed one unless it is told another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_lr: Option<InitialLr>,
     /// Further settings of the optimizer that the agent chooses.
@@ -84,8 +84,11 @@ impl EnvConfig {
         let observation = self.observation.unwrap_or(pick(Observation::Paper, Observation::Rich));
         let action =
             self.action.clone().unwrap_or(if paper { Action::Linear {} } else { Action::Multiplicative { step: 0.5 } });
-        let reward =
-            self.reward.unwrap_or(if paper { Reward::PAPER } else { Reward::LogImprovement { epsilon: 1e-3 } });
+        let reward = self.reward.unwrap_or(if paper {
+            Reward::PAPER
+        } else {
+            Reward::LogImprovement { epsilon: 1e-3, capped: false }
+        });
         let roll_back = OnDivergence::RollBack { factor: 0.1, reward: -0.2 };
         let on_divergence = self.on_divergence.unwrap_or(if paper { OnDivergence::Terminate {} } else { roll_back });
         let initial_lr = self.initial_lr.unwrap_or(if paper {
@@ -134,16 +137,18 @@ mod tests {
     use super::*;
     use crate::run::RunConfig;
 
-    /// A policy may be told to start where it learned to.
+    /// A policy may be told to start where it learned to, and starts there by itself if that is one LR.
     #[test]
-    fn the_reach_around_the_anchor_is_that_of_learning() {
-        let reach = |initial_lr| {
+    fn policies_start_where_they_learned_to() {
+        let start = |initial_lr| {
             let config = RunConfig::preset("noisy-quadratic", Formulation::Pilot).unwrap();
             let spec = crate::run::child::Runner::new(&config.task, None).unwrap().spec().unwrap();
-            EnvConfig { initial_lr, ..config.env }.parts(&spec).unwrap().control.anchor_reach
+            let control = EnvConfig { initial_lr, ..config.env }.parts(&spec).unwrap().control;
+            (control.anchor_reach, control.initial_lr)
         };
-        assert_eq!(reach(None), 0.7);
-        assert_eq!(reach(Some(InitialLr::Anchor {})), 0.0);
-        assert_eq!(reach(Some(InitialLr::LogUniform { min: 1e-3, max: 0.1 })), 1.5);
+        assert_eq!(start(None), (0.7, None));
+        assert_eq!(start(Some(InitialLr::Anchor {})), (0.0, None));
+        assert_eq!(start(Some(InitialLr::LogUniform { min: 1e-3, max: 0.1 })), (1.5, None));
+        assert_eq!(start(Some(InitialLr::Fixed { lr: 0.02 })), (1.5, Some(0.02)));
     }
 }

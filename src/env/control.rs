@@ -70,6 +70,11 @@ impl InitialLr {
             InitialLr::Fixed { .. } | InitialLr::LogUniform { .. } => ANCHOR_REACH,
         }
     }
+
+    /// The LR that every episode started from, if it was one.
+    fn fixed(self) -> Option<f64> {
+        if let InitialLr::Fixed { lr } = self { Some(lr) } else { None }
+    }
 }
 
 /// What a controller is: the part of the environment that a frozen policy carries with it.
@@ -88,6 +93,9 @@ pub struct Control {
     pub layers: usize,
     /// How the anchor LR follows from the untrained network.
     pub anchor: AnchorRule,
+    /// LR that a run starts from which is told none, finite and > 0; the anchor if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_lr: Option<f64>,
     /// Distance of a given initial LR from the anchor, in decades, beyond which the anchor replaces it, ≥ 0; see
     /// [`start_lr`].
     #[serde(default = "anchor_reach")]
@@ -309,6 +317,7 @@ pub fn control_for(
         horizon: spec.horizon,
         layers: spec.layers.len(),
         anchor: spec.anchor,
+        initial_lr: initial_lr.fixed(),
         anchor_reach: initial_lr.reach(),
         divergence_factor,
     }

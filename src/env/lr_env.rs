@@ -129,7 +129,8 @@ impl Env for LrEnv {
         if matches!(self.parts.on_divergence, OnDivergence::RollBack { .. }) {
             self.before = Some(self.task.snapshot());
         }
-        let (best, previous) = (self.controller.memory().best(), self.state.measurement.val_loss);
+        let (memory, previous) = (self.controller.memory(), self.state.measurement.val_loss);
+        let (initial, best) = (memory.initial(), memory.best());
         let knobs = self.controller.act(action);
         let measured = self.task.advance(&knobs)?;
         let mut observation = Vec::new();
@@ -141,7 +142,7 @@ impl Env for LrEnv {
             self.state.measurement = measured;
             self.controller.observe(&self.state.measurement, &mut observation);
             let (interval, horizon) = (self.controller.interval(), self.parts.control.horizon);
-            let outcome = Outcome { best, previous, current, interval, horizon };
+            let outcome = Outcome { initial, best, previous, current, interval, horizon };
             (self.parts.reward.of(&outcome), interval >= horizon)
         };
         self.state.ended = terminated;

@@ -124,6 +124,11 @@ struct Deltas {
 }
 
 impl Memory {
+    /// The validation loss of the untrained network.
+    pub fn initial(&self) -> f64 {
+        self.val0
+    }
+
     /// The smallest validation loss so far.
     pub fn best(&self) -> f64 {
         self.best

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 /// What a reward may depend on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
+    /// Validation loss of the untrained network.
+    pub initial: f64,
     /// Smallest validation loss before this interval (the probe's included).
     pub best: f64,
     /// Validation loss before this interval.
@@ -34,6 +36,10 @@ pub enum Reward {
     LogImprovement {
         /// Floor ε > 0 on the loss.
         epsilon: f64,
+        /// Whether losses above the untrained network's count as that one. A network that overfits badly then costs what it
+        /// had gained and no more; otherwise a few such episodes weigh more than all others, and policies learn to stop.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        capped: bool,
     },
 }
 
@@ -45,15 +51,21 @@ impl Reward {
     ///
     /// ```
     /// use lrpilot::env::{Outcome, Reward};
-    /// let outcome = Outcome { best: 0.5, previous: 0.75, current: 0.25, interval: 98, horizon: 100 };
+    /// let outcome = Outcome { initial: 0.8, best: 0.5, previous: 0.75, current: 0.25, interval: 98, horizon: 100 };
     /// assert_eq!(Reward::PAPER.of(&outcome), 10.0 * (0.5 - 0.25) + 1.0 * 2.0);
     /// assert_eq!(Reward::NegativeLoss {}.of(&outcome), -0.25);
+    /// let worse = Outcome { current: 8.0, ..outcome };
+    /// let [plain, capped] = [false, true].map(|capped| Reward::LogImprovement { epsilon: 0.0, capped }.of(&worse));
+    /// assert!((plain - (0.75f64 / 8.0).ln()).abs() < 1e-12 && (capped - (0.75f64 / 0.8).ln()).abs() < 1e-12);
     /// ```
     pub fn of(&self, o: &Outcome) -> f64 {
         match *self {
             Reward::Paper { gamma, lambda } => gamma * (o.best - o.current) + lambda * (o.horizon - o.interval) as f64,
             Reward::NegativeLoss {} => -o.current,
-            Reward::LogImprovement { epsilon } => (o.previous + epsilon).ln() - (o.current + epsilon).ln(),
+            Reward::LogImprovement { epsilon, capped } => {
+                let most = if capped { o.initial } else { f64::INFINITY };
+                (o.previous.min(most) + epsilon).ln() - (o.current.min(most) + epsilon).ln()
+            }
         }
     }
 }

@@ -101,11 +101,12 @@ impl Learned {
     /// Begin a run of the control's horizon: look at the untrained network (loss and gradient of one batch, no update)
     /// and return the LR of the first interval.
     ///
-    /// Without `initial_lr` the run starts from the anchor, and so it does if `initial_lr` is further from it than
-    /// the control's `anchor_reach` or not a finite number > 0.
+    /// Without `initial_lr` the run starts from the control's, or if there is none from the anchor, and so it does if
+    /// either is further from that than the control's `anchor_reach` or not a finite number > 0.
     pub fn start(&mut self, probe: &Measurement, parameters: usize, initial_lr: Option<f64>) -> f64 {
         let anchor = self.anchor(probe, parameters);
-        let initial = initial_lr.map_or(anchor, |lr| start_lr(lr, anchor, self.control.anchor_reach));
+        let initial =
+            initial_lr.or(self.control.initial_lr).map_or(anchor, |lr| start_lr(lr, anchor, self.control.anchor_reach));
         self.controller.start(probe, initial, anchor, &mut self.observation);
         self.decide()
     }
@@ -286,6 +287,7 @@ fn example_control() -> Control {
         horizon: 10,
         layers: 1,
         anchor: crate::task::AnchorRule::WeightOverGradient(1e-2),
+        initial_lr: None,
         anchor_reach: 0.5,
         divergence_factor: 0.1,
         knobs: Vec::new(),
@@ -332,6 +334,10 @@ mod tests {
         let mut start = |lr| schedule.start(&probe(2.3), 10, lr);
         let from_anchor = start(None);
         assert_eq!([0.2, 0.0063, 0.0064].map(|lr| start(Some(lr)) == from_anchor), [true, true, false]);
+        let told = start(Some(0.01));
+        let control = Control { initial_lr: Some(0.01), ..example_control() };
+        let mut fixed = Learned::new(schedule.policy().clone(), control, Provenance::default()).unwrap();
+        assert_eq!(fixed.start(&probe(2.3), 10, None), told, "its own first LR");
         let replaced = [0.0063, 0.0064].map(|lr| schedule.replacement(&probe(2.3), 10, lr).is_some());
         assert_eq!(replaced, [true, false]);
         let mut written = serde_json::to_value(example_control()).unwrap();

@@ -301,9 +301,9 @@ impl Planner {
     fn cifar(&mut self) {
         for (name, spec) in grid_optimizers().into_iter().take(3) {
             self.grid(Experiment::Cifar, Data::Cifar100, (name, spec), "none");
-            self.at_lrs(Experiment::Cifar, Data::Cifar100, name, "one-cycle", &[5e-3]);
+            self.at_lrs(Experiment::Cifar, Data::Cifar100, name, "one-cycle", &[Scale::CIFAR_LR]);
         }
-        self.both_agents(Experiment::Cifar, Data::Cifar100, 5e-3);
+        self.both_agents(Experiment::Cifar, Data::Cifar100, Scale::CIFAR_LR);
     }
 
     /// Agents of the paper's formulation with twice and five times the budget.

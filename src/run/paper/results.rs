@@ -127,8 +127,8 @@ pub fn results(scale: Scale, seed: u64, runs: &Runs, parts: &[Part], machine: &s
         "lrpilot's agents decide every {} epochs. They train as many epochs as the paper's agents, on MNIST on episodes that \
          start within a factor of two of the anchor, a learning rate that the untrained network tells. An initial learning \
          rate further from it than that is replaced by it, so the same policies stand in all MNIST tables, and rows whose \
-         learning rate is replaced are the same runs: they are one result, not several. On CIFAR-100 episodes start at \
-         random learning rates between 3e-4 and 0.3.",
+         learning rate is replaced are the same runs: they are one result, not several. On CIFAR-100 they start from the \
+         table's learning rate, as the paper's agents do, and a loss above the untrained network's costs no more than that.",
         evidence.scale.decision_epochs()
     ));
     let figures = figures(&evidence);
