@@ -3,6 +3,7 @@
 use crate::nn::activation::Pointwise;
 use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv::{Conv2d, Window};
+use crate::nn::conv_norm::ConvNorm;
 use crate::nn::conv_pool::ConvPool;
 use crate::nn::dense::Dense;
 use crate::nn::dropout::Dropout;
@@ -23,8 +24,8 @@ pub struct Chain {
 
 struct Link {
     layer: Box<dyn Layer>,
-    /// Index in the description, which is PyTorch's index in `nn.Sequential`.
-    index: usize,
+    /// For each description that it was made of the index, which is PyTorch's in `nn.Sequential`, and the parameters.
+    parts: Vec<(usize, Range<usize>)>,
     params: Range<usize>,
     buffers: Range<usize>,
     output_len: usize,
@@ -33,8 +34,8 @@ struct Link {
 
 impl Chain {
     /// Build the layers for examples of shape `input` and batches up to `max_batch`. A ReLU or tanh right after a dense
-    /// or convolutional layer is fused into it, a ReLU also into a batch normalisation or a max-pooling after it, and that
-    /// into a convolution before it.
+    /// or convolutional layer is fused into it, a ReLU also into a batch normalisation before or a max-pooling after it,
+    /// and these two into a convolution before them.
     ///
     /// # Errors
     /// [`Error::Config`] naming the layer whose description does not fit its input.
@@ -71,30 +72,28 @@ impl Chain {
 
     /// Index in the description of each layer that has parameters.
     pub fn layer_names(&self) -> Vec<String> {
-        self.links.iter().filter(|l| !l.params.is_empty()).map(|l| l.index.to_string()).collect()
-    }
-
-    /// Parameters in storage order: `(layer's position, name prefixed with its index, info)`.
-    pub fn params(&self) -> Vec<ParamInfo> {
-        self.named(|l| l.params())
-    }
-
-    /// Buffers in storage order.
-    pub fn buffers(&self) -> Vec<ParamInfo> {
-        self.named(|l| l.buffers())
-    }
-
-    fn named(&self, get: impl Fn(&dyn Layer) -> Vec<ParamInfo>) -> Vec<ParamInfo> {
-        let prefix = |link: &Link| {
-            let index = link.index;
-            get(&*link.layer).into_iter().map(move |p| ParamInfo { name: format!("{index}.{}", p.name), ..p })
-        };
-        self.links.iter().flat_map(prefix).collect()
+        self.parts().map(|(index, _)| index.to_string()).collect()
     }
 
     /// The parameter range of each layer that has parameters.
     pub fn layer_ranges(&self) -> Vec<Range<usize>> {
-        self.links.iter().filter(|l| !l.params.is_empty()).map(|l| l.params.clone()).collect()
+        self.parts().map(|(_, params)| params.clone()).collect()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &(usize, Range<usize>)> {
+        self.links.iter().flat_map(|l| &l.parts).filter(|(_, params)| !params.is_empty())
+    }
+
+    /// Parameters in storage order: `(layer's position, name prefixed with its index, info)`.
+    pub fn params(&self) -> Vec<ParamInfo> {
+        let parts = self.links.iter().flat_map(|l| l.parts.iter().zip(l.layer.parts()));
+        parts.flat_map(|((index, _), infos)| numbered(*index, infos)).collect()
+    }
+
+    /// Buffers in storage order.
+    pub fn buffers(&self) -> Vec<ParamInfo> {
+        let last = |l: &Link| l.parts.last().map_or(0, |(index, _)| *index);
+        self.links.iter().flat_map(|l| numbered(last(l), l.layer.buffers())).collect()
     }
 
     /// The output of the last `forward`, `[batch][output_shape().len()]`.
@@ -154,16 +153,22 @@ struct Builder {
 }
 
 impl Builder {
+    /// Add a layer that was made of the description `index` and those after it.
     fn push(&mut self, layer: Box<dyn Layer>, index: usize) {
-        let (param, buffer) = self.links.last().map_or((0, 0), |l| (l.params.end, l.buffers.end));
-        let (params, buffers) = (total(&layer.params()), total(&layer.buffers()));
+        let (first, buffer) = self.links.last().map_or((0, 0), |l| (l.params.end, l.buffers.end));
+        let mut param = first;
+        let mut parts = Vec::new();
+        for (i, infos) in layer.parts().iter().enumerate() {
+            parts.push((index + i, param..param + total(infos)));
+            param += total(infos);
+        }
         self.shape = layer.output();
         let output_len = self.shape.len();
         self.links.push(Link {
+            parts,
+            params: first..param,
+            buffers: buffer..buffer + total(&layer.buffers()),
             layer,
-            index,
-            params: param..param + params,
-            buffers: buffer..buffer + buffers,
             output_len,
             activation: vec![0.0; output_len * self.max_batch],
         });
@@ -188,51 +193,76 @@ fn order_for(spec: &LayerSpec) -> Option<Order> {
     }
 }
 
+/// The tensors of description `index`.
+fn numbered(index: usize, infos: Vec<ParamInfo>) -> impl Iterator<Item = ParamInfo> {
+    infos.into_iter().map(move |p| ParamInfo { name: format!("{index}.{}", p.name), ..p })
+}
+
 fn total(infos: &[ParamInfo]) -> usize {
     infos.iter().map(ParamInfo::len).sum()
 }
 
 /// Descriptions that become one layer.
 struct Fused {
-    /// The one that it is called after.
+    /// The first one with parameters, or the only one.
     spec: usize,
     activation: Activation,
-    /// Whether max-pooling ends it.
-    pooled: bool,
+    /// Beside a convolution.
+    partner: Partner,
     /// The first one after it.
     next: usize,
+}
+
+/// What shares a layer with a convolution.
+#[derive(Clone, Copy)]
+enum Partner {
+    None,
+    MaxPool,
+    BatchNorm,
 }
 
 impl Fused {
     fn beginning_with(specs: &[LayerSpec], i: usize) -> Self {
         use LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu, Tanh};
         const SIDE: usize = ConvPool::SIDE;
-        let (spec, activation, pooled, next) = match &specs[i..] {
-            [Conv2d { .. }, Relu {}, MaxPool { size: SIDE }, ..] => (i, Activation::Relu, true, i + 3),
-            [Conv2d { .. }, MaxPool { size: SIDE }, ..] => (i, Activation::Identity, true, i + 2),
-            [Relu {}, MaxPool { .. }, ..] => (i + 1, Activation::Relu, false, i + 2),
-            [Dense { .. } | Conv2d { .. } | BatchNorm {}, Relu {}, MaxPool { .. }, ..] => {
-                (i, Activation::Identity, false, i + 1)
-            }
-            [Dense { .. } | Conv2d { .. } | BatchNorm {}, Relu {}, ..] => (i, Activation::Relu, false, i + 2),
-            [Dense { .. } | Conv2d { .. }, Tanh {}, ..] => (i, Activation::Tanh, false, i + 2),
-            _ => (i, Activation::Identity, false, i + 1),
+        let rest = &specs[i..];
+        // ReLU has fewer values to look at after a max-pooling, and is the same function there.
+        let relu = |after: usize| match &rest[after..] {
+            [Relu {}, MaxPool { .. }, ..] => (Activation::Identity, after),
+            [Relu {}, ..] => (Activation::Relu, after + 1),
+            _ => (Activation::Identity, after),
         };
-        Fused { spec, activation, pooled, next }
+        let (spec, (activation, len), partner) = match rest {
+            [Conv2d { .. }, Relu {}, MaxPool { size: SIDE }, ..] => (i, (Activation::Relu, 3), Partner::MaxPool),
+            [Conv2d { .. }, MaxPool { size: SIDE }, ..] => (i, (Activation::Identity, 2), Partner::MaxPool),
+            [Conv2d { .. }, BatchNorm {}, ..] => (i, relu(2), Partner::BatchNorm),
+            [Relu {}, MaxPool { .. }, ..] => (i + 1, (Activation::Relu, 2), Partner::None),
+            [Dense { .. } | Conv2d { .. }, Tanh {}, ..] => (i, (Activation::Tanh, 2), Partner::None),
+            [Dense { .. } | Conv2d { .. } | BatchNorm {}, ..] => (i, relu(1), Partner::None),
+            _ => (i, (Activation::Identity, 1), Partner::None),
+        };
+        Fused { spec, activation, partner, next: i + len }
     }
 }
 
 /// The layer of `part`, or which description is wrong and how.
 fn build(input: Shape, specs: &[LayerSpec], part: &Fused, max_batch: usize) -> Result<Box<dyn Layer>, (usize, String)> {
-    let Fused { spec, activation, pooled, next } = *part;
-    match specs[spec] {
-        LayerSpec::Conv2d { channels, kernel, stride, padding } if pooled && !input.is_empty() => {
+    let Fused { spec, activation, partner, next } = *part;
+    let wrong = |message| (spec, message);
+    match (&specs[spec], partner) {
+        _ if input.is_empty() => Err(wrong(format!("its input {input:?} is empty"))),
+        (&LayerSpec::Conv2d { channels, kernel, stride, padding }, Partner::BatchNorm) => {
             let window = Window { kernel, stride, padding };
-            let conv = Conv2d::new(input, channels, window, true, Activation::Identity).map_err(|m| (spec, m))?;
+            let layer = ConvNorm::new(input, channels, window, true, activation, max_batch).map_err(wrong)?;
+            Ok(Box::new(layer))
+        }
+        (&LayerSpec::Conv2d { channels, kernel, stride, padding }, Partner::MaxPool) => {
+            let window = Window { kernel, stride, padding };
+            let conv = Conv2d::new(input, channels, window, true, Activation::Identity).map_err(wrong)?;
             let layer = ConvPool::new(conv, activation == Activation::Relu, max_batch).map_err(|m| (next - 1, m))?;
             Ok(Box::new(layer))
         }
-        ref single => build_single(input, single, activation, max_batch).map_err(|m| (spec, m)),
+        (single, _) => build_single(input, single, activation, max_batch).map_err(wrong),
     }
 }
 
@@ -242,9 +272,6 @@ fn build_single(
     activation: Activation,
     max_batch: usize,
 ) -> Result<Box<dyn Layer>, String> {
-    if input.is_empty() {
-        return Err(format!("its input {input:?} is empty"));
-    }
     Ok(match *spec {
         LayerSpec::Dense { units: 0 } => return Err("a dense layer with 0 units".into()),
         LayerSpec::Dense { units } => Box::new(Dense::new(input.len(), units, activation)),

@@ -161,7 +161,13 @@ pub trait Layer: Send + Sync {
         Vec::new()
     }
 
-    /// Values that are not trained but belong to the state, with their PyTorch names (batch-normalisation statistics).
+    /// The parameter tensors of each description that the layer was made of: of one alone, unless it says otherwise.
+    fn parts(&self) -> Vec<Vec<ParamInfo>> {
+        vec![self.params()]
+    }
+
+    /// Values that are not trained but belong to the state, with their PyTorch names (batch-normalisation statistics);
+    /// they belong to the last part.
     fn buffers(&self) -> Vec<ParamInfo> {
         Vec::new()
     }

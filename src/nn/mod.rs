@@ -9,6 +9,7 @@ pub mod activation;
 pub mod batch_norm;
 pub mod chain;
 pub mod conv;
+pub mod conv_norm;
 pub mod conv_pool;
 pub mod dense;
 pub mod dropout;

@@ -1,10 +1,10 @@
 //! The basic block of residual networks, with torchvision's parameter names.
 
 use crate::nn::activation::activation_backward;
-use crate::nn::batch_norm::BatchNorm;
-use crate::nn::conv::{Conv2d, Images, Window};
+use crate::nn::conv::Window;
+use crate::nn::conv_norm::ConvNorm;
 use crate::nn::gemm::Update::{self, Add, Overwrite};
-use crate::nn::layer::Activation::{self, Identity, Relu};
+use crate::nn::layer::Activation::{Identity, Relu};
 use crate::nn::layer::{Layer, Mode, ParamInfo, Shape};
 use crate::nn::simd::vectorized;
 use std::ops::Range;
@@ -24,14 +24,9 @@ pub struct Residual {
 /// A convolution without bias and its batch normalisation.
 struct Stage {
     names: [&'static str; 2],
-    conv: Conv2d,
-    norm: BatchNorm,
-    conv_params: Range<usize>,
-    norm_params: Range<usize>,
+    layer: ConvNorm,
+    params: Range<usize>,
     buffers: Range<usize>,
-    conv_output: Vec<f32>,
-    /// Room for a piece of the gradient of that.
-    d_piece: Vec<f32>,
 }
 
 fn total(infos: &[ParamInfo]) -> usize {
@@ -40,62 +35,32 @@ fn total(infos: &[ParamInfo]) -> usize {
 
 impl Stage {
     /// The stage whose parameters and buffers start where those of `before` end.
-    fn new(
-        names: [&'static str; 2],
-        input: Shape,
-        channels: usize,
-        window: Window,
-        before: Option<&Stage>,
-        max_batch: usize,
-    ) -> Result<Self, String> {
-        let conv = Conv2d::new(input, channels, window, false, Identity)?;
-        let norm = BatchNorm::new(conv.output(), Identity);
-        let start = before.map_or(0, |s| s.norm_params.end);
-        let middle = start + total(&conv.params());
-        let buffer = before.map_or(0, |s| s.buffers.end);
-        let len = conv.output().len() * max_batch;
-        Ok(Stage {
-            names,
-            conv_params: start..middle,
-            norm_params: middle..middle + total(&norm.params()),
-            buffers: buffer..buffer + total(&norm.buffers()),
-            d_piece: vec![0.0; conv.piece_len()],
-            conv,
-            norm,
-            conv_output: vec![0.0; len],
-        })
+    fn new(names: [&'static str; 2], layer: ConvNorm, before: Option<&Stage>) -> Self {
+        let (param, buffer) = before.map_or((0, 0), |s| (s.params.end, s.buffers.end));
+        let params = param..param + total(&layer.params());
+        let buffers = buffer..buffer + total(&layer.buffers());
+        Stage { names, layer, params, buffers }
     }
 
     fn params(&self) -> Vec<ParamInfo> {
-        let conv = self.conv.params().into_iter().map(|p| named(self.names[0], p));
-        conv.chain(self.norm.params().into_iter().map(|p| named(self.names[1], p))).collect()
+        let parts = self.layer.parts().into_iter().zip(self.names);
+        parts.flat_map(|(part, name)| part.into_iter().map(move |p| named(name, p))).collect()
     }
 
     fn buffers(&self) -> Vec<ParamInfo> {
-        self.norm.buffers().into_iter().map(|p| named(self.names[1], p)).collect()
+        self.layer.buffers().into_iter().map(|p| named(self.names[1], p)).collect()
     }
 
-    /// `act(norm(conv(x)) + added)`.
     fn forward(
         &mut self,
         p: &[f32],
         b: &mut [f32],
         x: &[f32],
         added: Option<&[f32]>,
-        activation: Activation,
         y: &mut [f32],
         mode: &mut Mode<'_>,
     ) {
-        let between = &mut self.conv_output[..y.len()];
-        let (norm, training) = (&mut self.norm, matches!(mode, Mode::Train(_)));
-        norm.begin();
-        self.conv.convolve(&p[self.conv_params.clone()], x, Images::All(between), |piece, _| {
-            if training {
-                norm.take_in(piece);
-            }
-        });
-        let (p, b) = (&p[self.norm_params.clone()], &mut b[self.buffers.clone()]);
-        norm.normalize(p, b, between, added, activation, y, mode);
+        self.layer.forward_with(&p[self.params.clone()], &mut b[self.buffers.clone()], x, added, y, mode);
     }
 
     fn backward(
@@ -103,17 +68,12 @@ impl Stage {
         p: &[f32],
         x: &[f32],
         dy: &[f32],
-        activation: Activation,
+        added: bool,
         dx: Option<(&mut [f32], Update)>,
         grads: &mut [f32],
     ) {
-        let (between, d) = (&self.conv_output[..dy.len()], Images::Piece(&mut self.d_piece));
-        let (np, cp) = (self.norm_params.clone(), self.conv_params.clone());
-        self.norm.gradients(&p[np.clone()], between, dy, activation, &mut grads[np]);
-        let norm = &self.norm;
-        self.conv.convolve_backward(&p[cp.clone()], x, d, dx, &mut grads[cp], |piece, place| {
-            norm.pass_back(&between[place.clone()], &dy[place], activation, piece);
-        });
+        let params = self.params.clone();
+        self.layer.backward_with(&p[params.clone()], x, dy, added, dx, &mut grads[params]);
     }
 }
 
@@ -128,15 +88,16 @@ impl Residual {
     /// A message, if a number is zero.
     pub fn new(input: Shape, channels: usize, stride: usize, max_batch: usize) -> Result<Self, String> {
         let window = Window { kernel: 3, stride, padding: 1 };
-        let again = Window { stride: 1, ..window };
-        let first = Stage::new(["conv1", "bn1"], input, channels, window, None, max_batch)?;
-        let output = first.conv.output();
-        let second = Stage::new(["conv2", "bn2"], output, channels, again, Some(&first), max_batch)?;
+        let layer = |input, window, activation| ConvNorm::new(input, channels, window, false, activation, max_batch);
+        let first = Stage::new(["conv1", "bn1"], layer(input, window, Relu)?, None);
+        let output = first.layer.output();
+        let second = layer(output, Window { stride: 1, ..window }, Relu)?;
+        let second = Stage::new(["conv2", "bn2"], second, Some(&first));
         let skip = if stride == 1 && channels == input.channels {
             None
         } else {
-            let window = Window { kernel: 1, stride, padding: 0 };
-            Some(Stage::new(["downsample.0", "downsample.1"], input, channels, window, Some(&second), max_batch)?)
+            let layer = layer(input, Window { kernel: 1, stride, padding: 0 }, Identity)?;
+            Some(Stage::new(["downsample.0", "downsample.1"], layer, Some(&second)))
         };
         let room = || vec![0.0; output.len() * max_batch];
         let skip_output = if skip.is_some() { room() } else { Vec::new() };
@@ -150,7 +111,7 @@ impl Residual {
 
 impl Layer for Residual {
     fn output(&self) -> Shape {
-        self.second.conv.output()
+        self.second.layer.output()
     }
 
     fn params(&self) -> Vec<ParamInfo> {
@@ -163,16 +124,16 @@ impl Layer for Residual {
 
     fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], _: usize, mode: &mut Mode<'_>) {
         let hidden = &mut self.hidden[..y.len()];
-        self.first.forward(p, b, x, None, Relu, hidden, mode);
+        self.first.forward(p, b, x, None, hidden, mode);
         let skip: &[f32] = match &mut self.skip {
             Some(stage) => {
                 let out = &mut self.skip_output[..y.len()];
-                stage.forward(p, b, x, None, Identity, out, mode);
+                stage.forward(p, b, x, None, out, mode);
                 out
             }
             None => x,
         };
-        self.second.forward(p, b, hidden, Some(skip), Relu, y, mode);
+        self.second.forward(p, b, hidden, Some(skip), y, mode);
     }
 
     fn backward(
@@ -187,10 +148,10 @@ impl Layer for Residual {
     ) {
         activation_backward(Relu, y, dy);
         let (hidden, d_hidden) = (&self.hidden[..dy.len()], &mut self.d_hidden[..dy.len()]);
-        self.second.backward(p, hidden, dy, Identity, Some((d_hidden, Overwrite)), grads);
-        self.first.backward(p, x, d_hidden, Relu, dx.as_deref_mut().map(|dx| (dx, Overwrite)), grads);
+        self.second.backward(p, hidden, dy, true, Some((d_hidden, Overwrite)), grads);
+        self.first.backward(p, x, d_hidden, false, dx.as_deref_mut().map(|dx| (dx, Overwrite)), grads);
         match (&mut self.skip, dx) {
-            (Some(stage), dx) => stage.backward(p, x, dy, Identity, dx.map(|dx| (dx, Add)), grads),
+            (Some(stage), dx) => stage.backward(p, x, dy, false, dx.map(|dx| (dx, Add)), grads),
             (None, Some(dx)) => add(dx, dy),
             (None, None) => {}
         }
