@@ -143,31 +143,40 @@ fn output_adjoint<S: Simd>(simd: S, v: [S::f32s; 2]) -> Four<S> {
     [v[0], simd.add_f32s(v[0], v[1]), simd.sub_f32s(v[0], v[1]), v[1]]
 }
 
+/// Neighbouring tiles share two columns, which are read and transformed once: channel after channel along a row of tiles.
 #[inline(always)]
 fn input<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, x: &[f32], tiles: &mut Components<'_>) {
-    let mut to = 0;
-    for row in rows {
+    let channels = plane.shape.channels;
+    for (done, row) in rows.enumerate() {
         let ys = plane.rows::<4>(row);
-        for tile in 0..plane.across {
-            let xs = plane.columns::<4>(tile);
-            for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
-                let mut d = [[simd.splat_f32s(0.0); 4]; 4];
-                for (d, y) in d.iter_mut().zip(ys) {
-                    for (d, x_at) in d.iter_mut().zip(xs) {
-                        *d = vector(simd, x, y + x_at + channel);
-                    }
-                    *d = input_transform(simd, *d);
-                }
-                for j in 0..4 {
-                    let column = input_transform(simd, [d[0][j], d[1][j], d[2][j], d[3][j]]);
-                    for (i, v) in column.into_iter().enumerate() {
+        for channel in (0..channels).step_by(S::F32_LANES) {
+            let mut to = done * plane.across * channels + channel;
+            let [first, second, ..] = plane.columns::<4>(0);
+            let mut left = [vertical(simd, x, ys, first + channel), vertical(simd, x, ys, second + channel)];
+            for tile in 0..plane.across {
+                let [_, _, third, fourth] = plane.columns::<4>(tile);
+                let right = [vertical(simd, x, ys, third + channel), vertical(simd, x, ys, fourth + channel)];
+                for i in 0..4 {
+                    let row = input_transform(simd, [left[0][i], left[1][i], right[0][i], right[1][i]]);
+                    for (j, v) in row.into_iter().enumerate() {
                         put::<S>(tiles[4 * i + j], to, v);
                     }
                 }
-                to += S::F32_LANES;
+                left = right;
+                to += channels;
             }
         }
     }
+}
+
+/// `Bᵀ` of the column at `x_at` in the rows `ys`.
+#[inline(always)]
+fn vertical<S: Simd>(simd: S, x: &[f32], ys: [usize; 4], x_at: usize) -> Four<S> {
+    let mut d = [simd.splat_f32s(0.0); 4];
+    for (d, y) in d.iter_mut().zip(ys) {
+        *d = vector(simd, x, y + x_at);
+    }
+    input_transform(simd, d)
 }
 
 #[inline(always)]
@@ -220,6 +229,7 @@ fn output_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dy: &[f32
     }
 }
 
+/// The two columns that a tile shares with the next one are carried on to it instead of being written twice.
 #[inline(always)]
 fn input_gradient<S: Simd>(
     simd: S,
@@ -229,28 +239,37 @@ fn input_gradient<S: Simd>(
     update: Update,
     tiles: &Components<'_>,
 ) {
-    let mut from = 0;
-    for row in rows {
+    let channels = plane.shape.channels;
+    for (done, row) in rows.enumerate() {
         if update == Update::Overwrite {
             dx[plane.begun(row)].fill(0.0);
         }
         let ys = plane.rows::<4>(row);
-        for tile in 0..plane.across {
-            let xs = plane.columns::<4>(tile);
-            for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
+        for channel in (0..channels).step_by(S::F32_LANES) {
+            let mut from = done * plane.across * channels + channel;
+            let mut carried = [[simd.splat_f32s(0.0); 2]; 4];
+            let mut ends = [OUTSIDE; 2];
+            for tile in 0..plane.across {
+                let [first, second, third, fourth] = plane.columns::<4>(tile);
                 let mut columns = [[simd.splat_f32s(0.0); 4]; 4];
                 for (j, column_of_z) in columns.iter_mut().enumerate() {
                     *column_of_z = input_adjoint(simd, column::<S>(tiles, j, from));
                 }
-                for (i, y_at) in ys.into_iter().enumerate() {
+                for (i, y) in ys.into_iter().enumerate() {
                     let row = [columns[0][i], columns[1][i], columns[2][i], columns[3][i]];
-                    for (v, x_at) in input_adjoint(simd, row).into_iter().zip(xs) {
-                        let at = y_at + x_at + channel;
-                        let sum = simd.add_f32s(vector(simd, dx, at), v);
-                        put::<S>(dx, at, sum);
-                    }
+                    let [v0, v1, v2, v3] = input_adjoint(simd, row);
+                    let [c0, c1] = carried[i];
+                    add_to(simd, dx, y + first + channel, simd.add_f32s(c0, v0));
+                    add_to(simd, dx, y + second + channel, simd.add_f32s(c1, v1));
+                    carried[i] = [v2, v3];
                 }
-                from += S::F32_LANES;
+                ends = [third, fourth];
+                from += channels;
+            }
+            for (y, carried) in ys.into_iter().zip(carried) {
+                for (x_at, v) in ends.into_iter().zip(carried) {
+                    add_to(simd, dx, y + x_at + channel, v);
+                }
             }
         }
     }
@@ -277,5 +296,14 @@ fn vector<S: Simd>(simd: S, values: &[f32], at: usize) -> S::f32s {
 fn put<S: Simd>(values: &mut [f32], at: usize, v: S::f32s) {
     if let Some(values) = values.get_mut(at..at + S::F32_LANES) {
         S::as_mut_simd_f32s(values).0[0] = v;
+    }
+}
+
+/// Add a vector to that at a place, unless that is outside.
+#[inline(always)]
+fn add_to<S: Simd>(simd: S, values: &mut [f32], at: usize, v: S::f32s) {
+    if let Some(values) = values.get_mut(at..at + S::F32_LANES) {
+        let place = &mut S::as_mut_simd_f32s(values).0[0];
+        *place = simd.add_f32s(*place, v);
     }
 }
