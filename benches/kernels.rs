@@ -233,7 +233,7 @@ fn ppo_update(bencher: Bencher) {
     let passed = config.n_steps * config.n_epochs;
     let (observation, space) = (env.observation_space().dim(), env.action_space());
     let mut ppo = Ppo::new(config, observation, &space, 0).expect("valid settings");
-    let rollout = ppo.collect(&mut [Slot::new(0, Box::new(env))]).expect("an environment without files");
+    let rollout = ppo.collect(&mut [Slot::new(0, Box::new(env))], |_| ()).expect("an environment without files");
     bencher.counter(ItemsCount::new(passed)).bench_local(|| ppo.update(black_box(&rollout), 1.0));
 }
 

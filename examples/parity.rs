@@ -65,7 +65,7 @@ fn learned_return<D: Dynamics + 'static>(config: &PpoConfig, envs: usize, steps:
     let mut slots: Vec<Slot> = (0..envs).map(|i| Slot::new(i, Box::new(Classic::<D>::new()))).collect();
     let updates = steps / (config.n_steps * envs);
     for update in 0..updates {
-        let rollout = ppo.collect(&mut slots)?;
+        let rollout = ppo.collect(&mut slots, |_| ())?;
         ppo.update(&rollout, 1.0 - update as f64 / updates as f64);
     }
     let mut policy = ppo.policy();

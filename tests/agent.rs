@@ -7,6 +7,7 @@ use lrpilot::nn::init::normal;
 use lrpilot::rng::{Purpose, Rng, stream};
 use rand::RngExt as _;
 use serde::Deserialize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 #[derive(Deserialize)]
 struct Case {
@@ -189,7 +190,12 @@ fn identity_agent(choices: Option<usize>, seed: u64) -> (Ppo, Vec<Slot>) {
 fn train(ppo: &mut Ppo, slots: &mut [Slot], updates: usize) -> f64 {
     let mut last = 0.0;
     for _ in 0..updates {
-        let rollout = ppo.collect(slots).unwrap();
+        let told = AtomicU64::new(0);
+        let tell = |steps| {
+            told.fetch_add(steps, Relaxed);
+        };
+        let rollout = ppo.collect(slots, tell).unwrap();
+        assert_eq!(told.into_inner(), (rollout.slots * rollout.steps) as u64);
         ppo.update(&rollout, 1.0);
         last = rollout.rewards.iter().map(|r| f64::from(*r)).sum::<f64>() / rollout.rewards.len() as f64;
     }

@@ -27,7 +27,7 @@ fn the_agent_comes_close_to_the_best_schedule() {
     let runner = Runner::new(&config.task, None).unwrap();
     let mut learner = Learner::new(config, runner.clone()).unwrap();
     while learner.updates_done() < learner.updates_planned() {
-        learner.update().unwrap();
+        learner.update(|_| ()).unwrap();
     }
     let policy = learner.select(|_| ()).unwrap();
     let losses: Vec<f64> = (0..20)

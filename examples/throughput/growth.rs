@@ -109,7 +109,7 @@ pub fn linearity(steps: u64) -> Result<Vec<Mark>> {
     let (start, mut done) = (Instant::now(), 0);
     for share in shares {
         while (done as f64) < share * steps as f64 {
-            let rollout = ppo.collect(&mut slots)?;
+            let rollout = ppo.collect(&mut slots, |_| ())?;
             ppo.update(&rollout, 1.0);
             done += (rollout.slots * rollout.steps) as u64;
         }

@@ -96,7 +96,7 @@ impl Learning {
     }
 
     fn collect(&mut self) -> Result<f64> {
-        self.rollout = self.collector.collect(&mut self.slots)?;
+        self.rollout = self.collector.collect(&mut self.slots, |_| ())?;
         Ok(CHUNK as f64)
     }
 
@@ -134,7 +134,7 @@ fn repeated(rollout: &Rollout, times: usize) -> Rollout {
 /// iterations of a rollout and an update.
 pub fn cart_pole(envs: usize, threads: usize, seconds: f64) -> Result<f64> {
     let iteration = |ppo: &mut Ppo, slots: &mut [Slot]| {
-        let rollout = ppo.collect(slots)?;
+        let rollout = ppo.collect(slots, |_| ())?;
         ppo.update(&rollout, 1.0);
         Ok((rollout.slots * rollout.steps) as f64)
     };

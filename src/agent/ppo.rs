@@ -117,15 +117,16 @@ impl Ppo {
         })
     }
 
-    /// Advance every environment by `n_steps` with the policy as it stands, side by side on the current thread pool.
+    /// Advance every environment by `n_steps` with the policy as it stands, side by side on the current thread pool;
+    /// `taken` is told the steps of each episode, or part of one, as it ends, from any thread.
     ///
     /// # Errors
     /// The first error of an environment, by slot.
-    pub fn collect(&mut self, slots: &mut [Slot]) -> Result<Rollout> {
+    pub fn collect(&mut self, slots: &mut [Slot], taken: impl Fn(u64) + Sync) -> Result<Rollout> {
         let policy = self.policy();
         let this = &*self;
-        let pieces: Vec<Piece> =
-            slots.par_iter_mut().map(|slot| this.collect_one(policy.clone(), slot)).collect::<Result<_>>()?;
+        let collect_one = |slot| this.collect_one(policy.clone(), slot, &taken);
+        let pieces: Vec<Piece> = slots.par_iter_mut().map(collect_one).collect::<Result<_>>()?;
         let mut rollout = Rollout { slots: slots.len(), steps: self.config.n_steps, ..Rollout::default() };
         let mut last = Vec::new();
         let mut raw = Vec::new();
@@ -156,11 +157,12 @@ impl Ppo {
         Ok(rollout)
     }
 
-    fn collect_one(&self, mut policy: Policy, slot: &mut Slot) -> Result<Piece> {
+    fn collect_one(&self, mut policy: Policy, slot: &mut Slot, taken: &impl Fn(u64)) -> Result<Piece> {
         let outputs = policy.sizes[policy.sizes.len() - 1];
         let mut piece = Piece::default();
         let mut output = vec![0.0; outputs];
         policy.moments = None;
+        let mut told = 0;
         for t in 0..self.config.n_steps {
             if slot.state.needs_reset {
                 self.reset(slot)?;
@@ -196,7 +198,12 @@ impl Ppo {
                     length: state.episode_length,
                     info: step.info,
                 });
+                taken((t + 1 - told) as u64);
+                told = t + 1;
             }
+        }
+        if told < self.config.n_steps {
+            taken((self.config.n_steps - told) as u64);
         }
         piece.last = slot.state.observation.clone();
         self.normalize(&mut piece.last);

@@ -316,23 +316,31 @@ impl Axis {
 
     /// Round values inside the range, about five.
     pub fn ticks(&self) -> Vec<f64> {
-        let candidates: Vec<f64> = if self.log {
-            let (first, last) = (self.lo.log10().floor() as i32, self.hi.log10().ceil() as i32);
-            let stride = ((last - first) as usize).div_ceil(7).max(1);
-            let factors: &[i32] = if self.hi > 300.0 * self.lo { &[1] } else { &[1, 2, 5] };
-            // Parsed, not multiplied, so that 1e-3 is the number people write.
-            let tick = |exponent: i32| factors.iter().filter_map(move |f| format!("{f}e{exponent}").parse().ok());
-            (first..=last).step_by(stride).flat_map(tick).collect()
-        } else {
-            let raw = (self.hi - self.lo) / 5.0;
-            let magnitude = 10f64.powf(raw.log10().floor());
-            let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * magnitude).into_iter().find(|s| 1.6 * s >= raw).unwrap_or(raw);
-            let first = (self.lo / step).ceil();
-            // Rounded to the step's own precision, so that 3 × 0.1 is written 0.3.
-            let digits = (-step.log10().floor()).max(0.0) as usize;
-            (0..12).filter_map(|i| format!("{:.digits$}", (first + f64::from(i)) * step).parse().ok()).collect()
-        };
-        candidates.into_iter().filter(|t| (self.lo..=self.hi).contains(t)).collect()
+        let by_decades = if self.log { self.ticks_by_decades() } else { Vec::new() };
+        if by_decades.len() >= 3 { by_decades } else { self.even_ticks() }
+    }
+
+    fn ticks_by_decades(&self) -> Vec<f64> {
+        let (first, last) = (self.lo.log10().floor() as i32, self.hi.log10().ceil() as i32);
+        let stride = ((last - first) as usize).div_ceil(7).max(1);
+        let factors: &[i32] = if self.hi > 300.0 * self.lo { &[1] } else { &[1, 2, 5] };
+        // Parsed, not multiplied, so that 1e-3 is the number people write.
+        let tick = |exponent: i32| factors.iter().filter_map(move |f| format!("{f}e{exponent}").parse().ok());
+        self.inside((first..=last).step_by(stride).flat_map(tick))
+    }
+
+    fn even_ticks(&self) -> Vec<f64> {
+        let raw = (self.hi - self.lo) / 5.0;
+        let magnitude = 10f64.powf(raw.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * magnitude).into_iter().find(|s| 1.6 * s >= raw).unwrap_or(raw);
+        let first = (self.lo / step).ceil();
+        // Rounded to the step's own precision, so that 3 × 0.1 is written 0.3.
+        let digits = (-step.log10().floor()).max(0.0) as usize;
+        self.inside((0..12).filter_map(|i| format!("{:.digits$}", (first + f64::from(i)) * step).parse().ok()))
+    }
+
+    fn inside(&self, values: impl Iterator<Item = f64>) -> Vec<f64> {
+        values.filter(|t| (self.lo..=self.hi).contains(t)).collect()
     }
 }
 
@@ -442,6 +450,9 @@ mod tests {
         let axis = Axis::linear([0.0, 1.0].into_iter(), 10.0, 20.0);
         assert_eq!(axis.ticks(), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
         assert_eq!(axis.position(0.5), 15.0);
+        // Less than a decade has too few powers of ten.
+        assert_eq!(Axis::log([4.05, 4.62].into_iter(), 0.0, 1.0).ticks(), [3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(Axis::log([0.3, 0.9].into_iter(), 0.0, 1.0).ticks(), [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]);
         let point = Axis::linear([7.0].into_iter(), 0.0, 1.0);
         assert_eq!(point.position(7.0), 0.5);
     }

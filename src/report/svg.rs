@@ -98,9 +98,10 @@ pub fn line_chart(x_label: &str, y_label: &str, series: &[LrSeries]) -> String {
 
 fn draw_axes(svg: &mut String, x: &Axis, y: &Axis, x_label: &str, y_label: &str) {
     let (right, base) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+    let plain = y.ticks().iter().all(|tick| (0.1..1e4).contains(tick));
     for tick in y.ticks() {
         let at = y.position(tick);
-        let label = format!("{tick:e}");
+        let label = if plain { tick.to_string() } else { format!("{tick:e}") };
         let _ = writeln!(
             svg,
             "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/>\

@@ -71,12 +71,12 @@ impl Learner {
         self.updates
     }
 
-    /// One rollout and one update.
+    /// One rollout and one update; `taken` is told the epochs of each episode, or part of one, from any thread.
     ///
     /// # Errors
     /// As the task's.
-    pub fn update(&mut self) -> Result<UpdateRecord> {
-        let rollout = self.ppo.collect(&mut self.slots)?;
+    pub fn update(&mut self, taken: impl Fn(u64) + Sync) -> Result<UpdateRecord> {
+        let rollout = self.ppo.collect(&mut self.slots, taken)?;
         let remaining = 1.0 - self.updates as f64 / self.updates_planned() as f64;
         let stats = self.ppo.update(&rollout, remaining);
         self.updates += 1;

@@ -71,14 +71,13 @@ pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Sur
         if around.stop.is_set() {
             return Err(Error::Interrupted { resume: "the same command with --resume".into() });
         }
-        let record = learner.update()?;
+        let record = learner.update(|epochs| around.progress.advance(epochs))?;
         store.append(&record)?;
         // On disk before the checkpoint that counts it.
         store.sync()?;
         events.update(&record, (around.wall_time)())?;
         checkpoints.save(&learner.state()?)?;
         best = best.max(record.mean_return.unwrap_or(f64::NEG_INFINITY));
-        around.progress.advance(config.rollout_epochs());
         around.progress.status(Status { current: record.mean_return, best: best.is_finite().then_some(best) });
     }
     let policy = learner.select(|epochs| around.progress.advance(epochs))?;
