@@ -151,12 +151,12 @@ impl Scale {
     /// Settings were chosen at laptop scale with agent and evaluation seeds that the tables do not use;
     /// `docs/results.md` says what was tried.
     pub fn pilot_agent(self, task: SupervisedConfig, seed: u64) -> RunConfig {
-        let (initial_lr, gae_lambda, reward) = match task.dataset {
+        let (initial_lr, reward) = match task.dataset {
             DatasetName::Cifar100 => {
                 let capped = Reward::LogImprovement { epsilon: 1e-3, capped: true };
-                (InitialLr::Fixed { lr: Self::CIFAR_LR }, 0.95, Some(capped))
+                (InitialLr::Fixed { lr: Self::CIFAR_LR }, Some(capped))
             }
-            _ => (InitialLr::NearAnchor { decades: 0.3 }, 0.85, None),
+            _ => (InitialLr::NearAnchor { decades: 0.3 }, None),
         };
         let task = TaskConfig::Supervised(self.with_decisions(task));
         let mut config = RunConfig { seed, ..RunConfig::new(task, Formulation::Pilot) };
@@ -174,7 +174,7 @@ impl Scale {
             batch_size: 40,
             n_epochs: 40,
             learning_rate: 2e-3,
-            gae_lambda,
+            gae_lambda: 0.85,
             log_std_init: -1.3,
             target_kl: Some(0.07),
             normalize_reward: true,
