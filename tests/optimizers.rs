@@ -1,6 +1,7 @@
 //! Optimizers against PyTorch (`tests/golden/optimizers.py`), state and norms against their definitions.
 
-use lrpilot::nn::{Optimizer, OptimizerSpec};
+use lrpilot::nn::norms::sum_sq;
+use lrpilot::nn::{Optimizer, OptimizerSpec, StepNorms};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -61,7 +62,7 @@ fn a_restored_state_goes_on_to_the_same_bits_and_reset_forgets() {
     }
 }
 
-/// Σ(Δw)² of each layer, from the parameters before and after, which are rounded to 6e-8 themselves.
+/// Σ(Δw)² of each layer, from the parameters before and after, which are rounded to 6e-8 themselves; Σg² to the bit.
 #[test]
 fn update_norms_match_the_definition() {
     let golden = golden();
@@ -71,9 +72,10 @@ fn update_norms_match_the_definition() {
         let mut w = golden.start.clone();
         for step in 0..golden.lrs.len() {
             let before = w.clone();
-            let mut sums = [0.0; 2];
-            optimizer.step_with_norms(&mut w, &golden.gradients[step], golden.lrs[step], &layers, &mut sums);
-            for (range, sum) in layers.iter().zip(sums) {
+            let mut norms = [StepNorms::default(); 2];
+            optimizer.step_with_norms(&mut w, &golden.gradients[step], golden.lrs[step], &layers, &mut norms);
+            for (range, StepNorms { update_sq: sum, grad_sq }) in layers.iter().zip(norms) {
+                assert_eq!(grad_sq, sum_sq(&golden.gradients[step][range.clone()]));
                 let want: f64 = range.clone().map(|i| f64::from(w[i] - before[i]).powi(2)).sum();
                 assert!(
                     (sum.sqrt() - want.sqrt()).abs() <= 3e-7 + 1e-5 * want.sqrt(),
@@ -82,6 +84,18 @@ fn update_norms_match_the_definition() {
                 );
             }
         }
+    }
+}
+
+/// The gradient's sum of squares is the same number whoever takes it: below and at the edges of blocks and lanes.
+#[test]
+fn gradient_norms_are_to_the_bit_those_of_the_sum() {
+    for n in [0, 1, 15, 16, 17, 511, 512, 513, 1023, 1024, 1025, 1040, 1536, 2048, 2050, 5000] {
+        let g: Vec<f32> = (0..n).map(|i| (i as f32 * 0.7).sin()).collect();
+        let mut norms = [StepNorms::default()];
+        let mut sgd = Optimizer::new(OptimizerSpec::default(), n);
+        sgd.step_with_norms(&mut vec![1.0; n], &g, 0.1, std::slice::from_ref(&(0..n)), &mut norms);
+        assert_eq!(norms[0].grad_sq, sum_sq(&g), "n = {n}");
     }
 }
 

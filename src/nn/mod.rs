@@ -32,4 +32,4 @@ pub(crate) mod winograd;
 
 pub use layer::{LayerSpec, Mode, Shape};
 pub use network::Network;
-pub use optimizer::{Optimizer, OptimizerSpec};
+pub use optimizer::{Optimizer, OptimizerSpec, StepNorms};

@@ -3,9 +3,9 @@
 use crate::nn::simd::vectorized;
 
 /// Accumulators side by side; fixed, so that the order of summation does not depend on the machine.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 /// Values summed in f32 before they are added up in f64, so that rounding stays near 1e-6.
-const BLOCK: usize = 1024;
+pub(crate) const BLOCK: usize = 1024;
 
 /// Σ v². NaN and infinity show in the result.
 ///

@@ -2,7 +2,7 @@
 
 use crate::nn::line_search::LineSearch;
 use crate::nn::loss::cross_entropy;
-use crate::nn::{Mode, Network, Optimizer, OptimizerSpec};
+use crate::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
 use crate::rng::{Purpose, stream};
 use crate::task::config::SupervisedConfig;
 use crate::task::data::{Examples, Splits};
@@ -57,6 +57,8 @@ impl Searcher {
 struct Sums {
     grad_norms: Vec<f64>,
     update_sq: Vec<f64>,
+    /// Of the last step.
+    step: Vec<StepNorms>,
     norm: f64,
     norm_sq: f64,
     loss_halves: [f64; 2],
@@ -66,6 +68,25 @@ struct Sums {
 }
 
 impl Sums {
+    /// Norm of the gradient over all layers.
+    fn step_norm(&self) -> f64 {
+        self.step.iter().map(|s| s.grad_sq).sum::<f64>().sqrt()
+    }
+
+    /// Add the last step; returns the norm of its gradient over all layers.
+    fn add_step(&mut self) -> f64 {
+        let mut total = 0.0;
+        for ((norm, update), step) in self.grad_norms.iter_mut().zip(&mut self.update_sq).zip(&self.step) {
+            *norm += step.grad_sq.sqrt();
+            *update += step.update_sq;
+            total += step.grad_sq;
+        }
+        let norm = self.step_norm();
+        self.norm += norm;
+        self.norm_sq += total;
+        norm
+    }
+
     fn clear(&mut self) {
         self.grad_norms.fill(0.0);
         self.update_sq.fill(0.0);
@@ -111,7 +132,12 @@ impl Supervised {
             batch_x: vec![0.0; config.batch_size * shape.len()],
             batch_y: vec![0; config.batch_size],
             start_params: vec![0.0; network.params.len()],
-            sums: Sums { grad_norms: vec![0.0; count], update_sq: vec![0.0; count], ..Sums::default() },
+            sums: Sums {
+                grad_norms: vec![0.0; count],
+                update_sq: vec![0.0; count],
+                step: vec![StepNorms::default(); count],
+                ..Sums::default()
+            },
             layers,
             config,
             splits,
@@ -167,7 +193,10 @@ impl Supervised {
 
     /// The step size that the line search finds for the loaded batch, whose loss and gradient have just been computed.
     /// Trials see the dropout masks of the gradient and leave weights and normalisation statistics as they were.
-    fn search(&mut self, batch: usize, loss: f64, norm: f64) -> Option<f64> {
+    fn search(&mut self, batch: usize, loss: f64) -> Option<f64> {
+        self.searcher.as_ref()?;
+        self.take_gradient_norms();
+        let norm = self.sums.step_norm();
         let Searcher { search, params, buffers } = self.searcher.as_mut()?;
         let (network, examples) = (&mut self.network, &self.splits.train);
         let x = &self.batch_x[..batch * examples.shape.len()];
@@ -187,18 +216,12 @@ impl Supervised {
         Some(found.step_size)
     }
 
-    /// Add the gradient norms of the current gradient to the sums; returns the global norm.
-    fn add_gradient_norms(&mut self) -> f64 {
-        let mut total = 0.0;
-        for (sum, range) in self.sums.grad_norms.iter_mut().zip(self.network.layer_ranges()) {
-            let sq = crate::nn::norms::sum_sq(&self.network.grads[range.clone()]);
-            *sum += sq.sqrt();
-            total += sq;
+    /// Σg² of the current gradient, layer by layer, to `self.sums.step`.
+    fn take_gradient_norms(&mut self) {
+        for (norms, range) in self.sums.step.iter_mut().zip(&self.layers) {
+            let grad_sq = crate::nn::norms::sum_sq(&self.network.grads[range.clone()]);
+            *norms = StepNorms { update_sq: 0.0, grad_sq };
         }
-        let norm = total.sqrt();
-        self.sums.norm += norm;
-        self.sums.norm_sq += total;
-        norm
     }
 
     /// Loss and accuracy on `examples`.
@@ -296,7 +319,8 @@ impl Task for Supervised {
         let loss = self.gradient(batch, u64::MAX);
         self.network.buffers.copy_from_slice(&buffers);
         self.sums.loss = loss;
-        self.add_gradient_norms();
+        self.take_gradient_norms();
+        self.sums.add_step();
         let first_layer = self.first_layer_gradient();
         Ok(self.measure(1, 0, !loss.is_finite(), first_layer))
     }
@@ -310,10 +334,10 @@ impl Task for Supervised {
         while done < planned && !diverged {
             let batch = self.load_batch(self.steps);
             let loss = self.gradient(batch, self.steps);
-            let norm = self.add_gradient_norms();
-            let lr = self.search(batch, loss, norm).unwrap_or(knobs.lr);
+            let lr = self.search(batch, loss).unwrap_or(knobs.lr);
             let (network, sums) = (&mut self.network, &mut self.sums);
-            self.optimizer.step_with_norms(&mut network.params, &network.grads, lr, &self.layers, &mut sums.update_sq);
+            self.optimizer.step_with_norms(&mut network.params, &network.grads, lr, &self.layers, &mut sums.step);
+            let norm = sums.add_step();
             sums.loss += loss;
             sums.loss_halves[usize::from(done >= planned / 2)] += loss;
             diverged = !(loss.is_finite() && norm.is_finite());

@@ -18,6 +18,15 @@ pub struct OptimizerState {
     pub slots: Vec<Vec<f32>>,
 }
 
+/// What one step saw and did in a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepNorms {
+    /// Σ(Δw)².
+    pub update_sq: f64,
+    /// Σg², to the bits of [`sum_sq`](crate::nn::norms::sum_sq).
+    pub grad_sq: f64,
+}
+
 /// An optimizer over one contiguous slice of parameters.
 ///
 /// ```
@@ -97,27 +106,26 @@ impl Optimizer {
     /// One step with learning rate `lr`.
     pub fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f64) {
         let all = 0..params.len();
-        self.step_with_norms(params, grads, lr, std::slice::from_ref(&all), &mut [0.0]);
+        self.step_with_norms(params, grads, lr, std::slice::from_ref(&all), &mut [StepNorms::default()]);
     }
 
-    /// One step with learning rate `lr` that also adds Σ(Δw)² of each layer to `update_sq`. `layers` must cover the
-    /// parameters.
+    /// One step with learning rate `lr` that also writes each layer's `norms`. `layers` must cover the parameters.
     pub fn step_with_norms(
         &mut self,
         params: &mut [f32],
         grads: &[f32],
         lr: f64,
         layers: &[Range<usize>],
-        update_sq: &mut [f64],
+        norms: &mut [StepNorms],
     ) {
         self.state.steps += 1;
-        for (range, sum) in layers.iter().zip(update_sq) {
-            *sum += self.step_range(&mut params[range.clone()], &grads[range.clone()], lr, range.clone());
+        for (range, norms) in layers.iter().zip(norms) {
+            *norms = self.step_range(&mut params[range.clone()], &grads[range.clone()], lr, range.clone());
         }
     }
 
-    /// Update one range of the parameters; returns Σ(Δw)².
-    fn step_range(&mut self, w: &mut [f32], g: &[f32], lr: f64, range: Range<usize>) -> f64 {
+    /// Update one range of the parameters.
+    fn step_range(&mut self, w: &mut [f32], g: &[f32], lr: f64, range: Range<usize>) -> StepNorms {
         let steps = self.state.steps;
         let mut slots = self.state.slots.iter_mut().map(|slot| &mut slot[range.clone()]);
         let slots = std::array::from_fn::<&mut [f32], 3, _>(|_| slots.next().unwrap_or_default());

@@ -1,45 +1,60 @@
 //! The update rules, value by value, in loops that vectorise.
 
+use super::StepNorms;
+use crate::nn::norms;
 use crate::nn::simd::vectorized;
 
-/// Values whose squared steps are added up in f32 lanes before they go to f64.
-const BLOCK: usize = 512;
-/// Partial sums of squared steps; also the values that are updated side by side.
-const LANES: usize = 16;
+/// Values whose squared steps are added up in f32 lanes before they go to f64: half as many as [`norms::sum_sq`] takes of
+/// the gradient, whose sum is wanted to the same bits.
+const BLOCK: usize = norms::BLOCK / 2;
+/// Partial sums of squares; also the values that are updated side by side.
+const LANES: usize = norms::LANES;
 
-/// w ← w − step(w, g, state) for every value, `state` being the value's place in each slot; returns Σ step².
+/// w ← w − step(w, g, state) for every value, `state` being the value's place in each slot.
 #[inline(always)]
 pub(super) fn apply<const N: usize>(
     w: &mut [f32],
     g: &[f32],
     slots: [&mut [f32]; N],
     step: impl Fn(f32, f32, &mut [f32; N]) -> f32,
-) -> f64 {
+) -> StepNorms {
     vectorized(
         #[inline(always)]
         || {
             let (w, w_rest) = w.as_chunks_mut::<LANES>();
             let (g, g_rest) = g.as_chunks::<LANES>();
             let mut slots = slots.map(|s| s.as_chunks_mut::<LANES>());
-            let mut total = 0.0;
+            let mut norms = StepNorms::default();
+            let (mut g_sums, mut g_tail) = ([0.0; LANES], 0.0);
             for block in (0..w.len()).step_by(BLOCK / LANES) {
                 let mut sums = [0.0; LANES];
                 for i in block..w.len().min(block + BLOCK / LANES) {
                     let state = slots.each_mut().map(|(chunks, _)| &mut chunks[i]);
-                    update(&mut w[i], &g[i], state, &mut sums, &step);
+                    update(&mut w[i], &g[i], state, [&mut sums, &mut g_sums], &step);
                 }
-                total += sums.iter().map(|&s| f64::from(s)).sum::<f64>();
+                norms.update_sq += total(&sums);
+                if (block + BLOCK / LANES).is_multiple_of(norms::BLOCK / LANES) && w.len() >= block + BLOCK / LANES {
+                    norms.grad_sq += total(&g_sums);
+                    g_sums = [0.0; LANES];
+                }
             }
             for (l, (w, g)) in w_rest.iter_mut().zip(g_rest).enumerate() {
                 let mut state = slots.each_ref().map(|(_, rest)| rest[l]);
                 let delta = step(*w, *g, &mut state);
                 *w -= delta;
                 slots.iter_mut().zip(state).for_each(|((_, rest), s)| rest[l] = s);
-                total += f64::from(delta * delta);
+                norms.update_sq += f64::from(delta * delta);
+                g_tail += f64::from(g * g);
             }
-            total
+            norms.grad_sq += total(&g_sums) + g_tail;
+            norms
         },
     )
+}
+
+#[inline(always)]
+fn total(sums: &[f32; LANES]) -> f64 {
+    sums.iter().map(|&s| f64::from(s)).sum()
 }
 
 /// One chunk of [`apply`], on copies, which the compiler keeps in vector registers.
@@ -48,7 +63,7 @@ fn update<const N: usize>(
     w: &mut [f32; LANES],
     g: &[f32; LANES],
     mut slots: [&mut [f32; LANES]; N],
-    sums: &mut [f32; LANES],
+    [sums, g_sums]: [&mut [f32; LANES]; 2],
     step: &impl Fn(f32, f32, &mut [f32; N]) -> f32,
 ) {
     let mut new = slots.each_ref().map(|s| **s);
@@ -63,6 +78,7 @@ fn update<const N: usize>(
     for l in 0..LANES {
         w[l] -= deltas[l];
         sums[l] += deltas[l] * deltas[l];
+        g_sums[l] += g[l] * g[l];
     }
     slots.iter_mut().zip(new).for_each(|(slot, new)| **slot = new);
 }
@@ -125,7 +141,7 @@ impl Rmsprop {
         slots: [&mut [f32]; 3],
         momentum: bool,
         centered: bool,
-    ) -> f64 {
+    ) -> StepNorms {
         let [square, second, third] = slots;
         match (momentum, centered) {
             (false, false) => apply(w, g, [square], |w, g, [s]| self.lr * self.direction(w, g, s, None)),
