@@ -15,29 +15,35 @@ use std::time::Instant;
 const ENVIRONMENTS: usize = 64;
 const PRESETS: [&str; 3] = ["digits", "mnist-mlp", "mnist-cnn"];
 
+/// Times that one thread and all of them are measured in turn: a machine's speed changes between any two measurements.
+const ROUNDS: usize = 9;
+
 /// One work with one thread and with more.
 #[derive(Serialize)]
 pub struct Scaling {
     work: &'static str,
-    one_thread: f64,
     threads: usize,
-    all_threads: f64,
-    /// Rate with all threads over rate with one.
+    /// Rate with all threads over the rate with one just before: median, smallest and largest of the rounds.
     speedup: f64,
+    smallest: f64,
+    largest: f64,
 }
 
-/// Every work with one thread and with `threads`.
+/// Every work with one thread and with `threads`, each for `seconds` a round.
 pub fn scaling(threads: usize, seconds: f64) -> Result<Vec<Scaling>> {
     let rate = |work, threads| {
         let line = measure(work, threads, seconds)?;
         let Line { images_per_s, steps_per_s, gflops, .. } = line;
         steps_per_s.or(images_per_s).or(gflops).ok_or_else(|| Error::Bug(format!("{work} has no rate")))
     };
-    let one = |work| {
-        let (one_thread, all_threads) = (rate(work, 1)?, rate(work, threads)?);
-        Ok(Scaling { work, one_thread, threads, all_threads, speedup: all_threads / one_thread })
+    let of_work = |work| {
+        let round = |_| Ok(1.0 / rate(work, 1)? * rate(work, threads)?);
+        let mut speedups = (0..ROUNDS).map(round).collect::<Result<Vec<f64>>>()?;
+        speedups.sort_by(f64::total_cmp);
+        let [smallest, speedup, largest] = [0, ROUNDS / 2, ROUNDS - 1].map(|i| speedups[i]);
+        Ok(Scaling { work, threads, speedup, smallest, largest })
     };
-    WORKS.into_iter().map(one).collect()
+    WORKS.into_iter().map(of_work).collect()
 }
 
 /// What one more environment takes.

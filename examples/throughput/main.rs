@@ -26,7 +26,7 @@ WORK is one of
   ppo-cartpole ppo-cartpole-8                       PPO alone, with 1 or 8 environments: environment steps/s
   gemm                                              the matrix product alone: GFLOP/s
 or a table of them
-  scaling                                           each of the above with 1 thread and with T
+  scaling                                           each of the above with 1 thread and with T in turn
   memory                                            resident memory of an environment
   linearity                                         cumulative time of N environment steps of the whole learning loop
 
