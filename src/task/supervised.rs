@@ -68,23 +68,21 @@ struct Sums {
 }
 
 impl Sums {
-    /// Norm of the gradient over all layers.
-    fn step_norm(&self) -> f64 {
-        self.step.iter().map(|s| s.grad_sq).sum::<f64>().sqrt()
+    /// Σg² of the last step over all layers.
+    fn step_grad_sq(&self) -> f64 {
+        self.step.iter().map(|s| s.grad_sq).sum()
     }
 
     /// Add the last step; returns the norm of its gradient over all layers.
     fn add_step(&mut self) -> f64 {
-        let mut total = 0.0;
         for ((norm, update), step) in self.grad_norms.iter_mut().zip(&mut self.update_sq).zip(&self.step) {
             *norm += step.grad_sq.sqrt();
             *update += step.update_sq;
-            total += step.grad_sq;
         }
-        let norm = self.step_norm();
-        self.norm += norm;
-        self.norm_sq += total;
-        norm
+        let grad_sq = self.step_grad_sq();
+        self.norm += grad_sq.sqrt();
+        self.norm_sq += grad_sq;
+        grad_sq.sqrt()
     }
 
     fn clear(&mut self) {
@@ -196,13 +194,13 @@ impl Supervised {
     fn search(&mut self, batch: usize, loss: f64) -> Option<f64> {
         self.searcher.as_ref()?;
         self.take_gradient_norms();
-        let norm = self.sums.step_norm();
+        let norm_sq = self.sums.step_grad_sq();
         let Searcher { search, params, buffers } = self.searcher.as_mut()?;
         let (network, examples) = (&mut self.network, &self.splits.train);
         let x = &self.batch_x[..batch * examples.shape.len()];
         params.copy_from_slice(&network.params);
         buffers.copy_from_slice(&network.buffers);
-        let found = search.find(norm * norm, loss, |eta| {
+        let found = search.find(norm_sq, loss, |eta| {
             let weights = network.params.iter_mut().zip(&*params).zip(&network.grads);
             weights.for_each(|((w, start), g)| *w = start - eta as f32 * g);
             let mut dropout = stream(self.seed, Purpose::Dropout, self.steps);
