@@ -84,13 +84,13 @@ impl Chain {
         self.links.iter().flat_map(|l| &l.parts).filter(|(_, params)| !params.is_empty())
     }
 
-    /// Parameters in storage order: `(layer's position, name prefixed with its index, info)`.
+    /// Parameters in storage order, their names prefixed with their layer's index.
     pub fn params(&self) -> Vec<ParamInfo> {
         let parts = self.links.iter().flat_map(|l| l.parts.iter().zip(l.layer.parts()));
         parts.flat_map(|((index, _), infos)| numbered(*index, infos)).collect()
     }
 
-    /// Buffers in storage order.
+    /// Buffers in storage order, named likewise.
     pub fn buffers(&self) -> Vec<ParamInfo> {
         let last = |l: &Link| l.parts.last().map_or(0, |(index, _)| *index);
         self.links.iter().flat_map(|l| numbered(last(l), l.layer.buffers())).collect()
@@ -286,4 +286,26 @@ fn build_single(
         LayerSpec::BatchNorm {} => Box::new(BatchNorm::new(input, activation)),
         LayerSpec::Residual { channels, stride } => Box::new(Residual::new(input, channels, stride, max_batch)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::layer::LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu};
+
+    /// Whatever shares a layer, names are those of PyTorch's `nn.Sequential`, and each part has its range.
+    #[test]
+    fn fused_layers_keep_their_indices() {
+        let conv = |channels| Conv2d { channels, kernel: 3, stride: 1, padding: 1 };
+        let specs =
+            [conv(2), BatchNorm {}, Relu {}, conv(3), Relu {}, MaxPool { size: 2 }, BatchNorm {}, Dense { units: 4 }];
+        let chain = Chain::new(Shape::image(1, 4, 4), &specs, 2).unwrap();
+        let names = |infos: Vec<ParamInfo>| infos.into_iter().map(|p| p.name).collect::<Vec<_>>().join(" ");
+        let layers = ["0", "1", "3", "6", "7"];
+        assert_eq!(names(chain.params()), layers.map(|i| format!("{i}.weight {i}.bias")).join(" "));
+        assert_eq!(names(chain.buffers()), ["1", "6"].map(|i| format!("{i}.running_mean {i}.running_var")).join(" "));
+        assert_eq!(chain.layer_names(), layers);
+        let lengths: Vec<usize> = chain.layer_ranges().iter().map(Range::len).collect();
+        assert_eq!(lengths, [2 * 9 + 2, 2 + 2, 3 * 2 * 9 + 3, 3 + 3, 4 * 12 + 4]);
+    }
 }
