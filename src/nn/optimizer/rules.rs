@@ -28,12 +28,13 @@ pub(super) fn apply<const N: usize>(
             let (mut g_sums, mut g_tail) = ([0.0; LANES], 0.0);
             for block in (0..w.len()).step_by(BLOCK / LANES) {
                 let mut sums = [0.0; LANES];
-                for i in block..w.len().min(block + BLOCK / LANES) {
+                let end = block + BLOCK / LANES;
+                for i in block..w.len().min(end) {
                     let state = slots.each_mut().map(|(chunks, _)| &mut chunks[i]);
                     update(&mut w[i], &g[i], state, [&mut sums, &mut g_sums], &step);
                 }
                 norms.update_sq += total(&sums);
-                if (block + BLOCK / LANES).is_multiple_of(norms::BLOCK / LANES) && w.len() >= block + BLOCK / LANES {
+                if end.is_multiple_of(norms::BLOCK / LANES) && end <= w.len() {
                     norms.grad_sq += total(&g_sums);
                     g_sums = [0.0; LANES];
                 }
