@@ -46,8 +46,10 @@ enum Method {
 
 impl Method {
     fn new(input: Shape, output: Shape, window: Window) -> Self {
-        // Whole vectors of channels; with few of them the transforms would cost more than the multiplications they save.
-        let suits = [input, output].iter().all(|s| s.channels.is_multiple_of(winograd::LANES));
+        // Whole vectors of channels, with few of which the transforms would cost more than the multiplications they save, and
+        // more than a corner of a tile.
+        let suits = [input, output].iter().all(|s| s.channels.is_multiple_of(winograd::LANES))
+            && output.height.min(output.width) > 2;
         match window {
             Window { kernel: 1, stride, padding: 0 } => Method::Pointwise(PointwiseConv::new(input, output, stride)),
             Window { kernel: 3, stride: 1, padding } if suits => {

@@ -1,7 +1,7 @@
 //! The transforms of images to tiles and back, a vector of neighbouring channels at a time. No closure is handed to the
 //! standard library here: it would not be inlined, and so be compiled without the vector instructions.
 
-use super::COMPONENTS;
+use super::{A, A2, B, B2, COMPONENTS, OUT, SIDE};
 use crate::nn::gemm::Update;
 use crate::nn::layer::Shape;
 use pulp::{Simd, WithSimd};
@@ -9,6 +9,8 @@ use std::ops::Range;
 
 /// A place that is in no image, also with a few images' lengths added.
 const OUTSIDE: usize = usize::MAX / 4;
+/// Rows and columns that neighbouring tiles share.
+const SHARED: usize = SIDE - OUT;
 
 /// The images of one side of a convolution, and how tiles cover them.
 #[derive(Clone, Copy)]
@@ -27,7 +29,7 @@ impl Plane {
     /// Where the `N` rows of a row of tiles begin.
     #[inline(always)]
     fn rows<const N: usize>(&self, row: usize) -> [usize; N] {
-        let (image, top) = (row / self.down, row % self.down * 2);
+        let (image, top) = (row / self.down, row % self.down * OUT);
         let mut places = [OUTSIDE; N];
         for (i, place) in places.iter_mut().enumerate() {
             let y = (top + i).wrapping_sub(self.padding);
@@ -43,7 +45,7 @@ impl Plane {
     fn columns<const N: usize>(&self, tile: usize) -> [usize; N] {
         let mut places = [OUTSIDE; N];
         for (i, place) in places.iter_mut().enumerate() {
-            let x = (2 * tile + i).wrapping_sub(self.padding);
+            let x = (OUT * tile + i).wrapping_sub(self.padding);
             if x < self.shape.width {
                 *place = x * self.shape.channels;
             }
@@ -51,10 +53,10 @@ impl Plane {
         places
     }
 
-    /// What is first touched by a row of 4×4 tiles.
+    /// What is first touched by a row of tiles.
     fn begun(&self, row: usize) -> Range<usize> {
         let (image, tile) = (row / self.down, row % self.down);
-        let end = |tile: usize| (2 * tile + 2).saturating_sub(self.padding).min(self.shape.height);
+        let end = |tile: usize| (OUT * tile + SHARED).saturating_sub(self.padding).min(self.shape.height);
         let first = if tile == 0 { 0 } else { end(tile) };
         let start = image * self.shape.len() - self.origin;
         start + first * self.shape.row_len()..start + end(tile + 1) * self.shape.row_len()
@@ -104,43 +106,85 @@ type Components<'a> = [&'a mut [f32]; COMPONENTS];
 
 #[inline(always)]
 fn apart(tiles: &mut [f32], component: usize) -> Components<'_> {
-    let mut rest = tiles;
-    let mut components = Components::default();
-    for place in &mut components {
-        let (first, others) = rest.split_at_mut(component);
-        *place = first;
-        rest = others;
-    }
-    components
+    let mut components = tiles.chunks_exact_mut(component);
+    std::array::from_fn(|_| components.next().unwrap_or_default())
 }
 
-/// Four vectors, one for each row or column of a tile.
-type Four<S> = [<S as Simd>::f32s; 4];
+/// Vectors, one for each row or column of a tile.
+type Line<S> = [<S as Simd>::f32s; SIDE];
+
+/// Vectors, one for each row or column of a tile's output.
+type Short<S> = [<S as Simd>::f32s; OUT];
+
+/// `c x`.
+#[inline(always)]
+fn times<S: Simd>(simd: S, c: f32, x: S::f32s) -> S::f32s {
+    simd.mul_f32s(simd.splat_f32s(c), x)
+}
+
+/// `c x + y`.
+#[inline(always)]
+fn plus<S: Simd>(simd: S, c: f32, x: S::f32s, y: S::f32s) -> S::f32s {
+    simd.mul_add_e_f32s(simd.splat_f32s(c), x, y)
+}
 
 /// `Bᵀ v`.
 #[inline(always)]
-fn input_transform<S: Simd>(simd: S, v: Four<S>) -> Four<S> {
-    [simd.sub_f32s(v[0], v[2]), simd.add_f32s(v[1], v[2]), simd.sub_f32s(v[2], v[1]), simd.sub_f32s(v[3], v[1])]
+fn input_transform<S: Simd>(simd: S, v: Line<S>) -> Line<S> {
+    let (even_a, odd_a) = (plus(simd, -B2, v[2], v[4]), plus(simd, -B2, v[1], v[3]));
+    let (even_b, odd_b) = (plus(simd, -A2, v[2], v[4]), plus(simd, -A2, v[1], v[3]));
+    [
+        plus(simd, A2 * B2, v[0], plus(simd, -(A2 + B2), v[2], v[4])),
+        plus(simd, A, odd_a, even_a),
+        plus(simd, -A, odd_a, even_a),
+        plus(simd, B, odd_b, even_b),
+        plus(simd, -B, odd_b, even_b),
+        plus(simd, A2 * B2, v[1], plus(simd, -(A2 + B2), v[3], v[5])),
+    ]
 }
 
 /// `B v`.
 #[inline(always)]
-fn input_adjoint<S: Simd>(simd: S, v: Four<S>) -> Four<S> {
-    let right = simd.sub_f32s(simd.add_f32s(v[1], v[2]), v[0]);
-    [v[0], simd.sub_f32s(simd.sub_f32s(v[1], v[2]), v[3]), right, v[3]]
+fn input_adjoint<S: Simd>(simd: S, v: Line<S>) -> Line<S> {
+    let (even_a, odd_a) = (simd.add_f32s(v[1], v[2]), times(simd, A, simd.sub_f32s(v[1], v[2])));
+    let (even_b, odd_b) = (simd.add_f32s(v[3], v[4]), times(simd, B, simd.sub_f32s(v[3], v[4])));
+    let both = |first: f32, second: f32, x, y| plus(simd, first, x, times(simd, second, y));
+    [
+        times(simd, A2 * B2, v[0]),
+        plus(simd, A2 * B2, v[5], both(-B2, -A2, odd_a, odd_b)),
+        plus(simd, -(A2 + B2), v[0], both(-B2, -A2, even_a, even_b)),
+        plus(simd, -(A2 + B2), v[5], simd.add_f32s(odd_a, odd_b)),
+        simd.add_f32s(v[0], simd.add_f32s(even_a, even_b)),
+        v[5],
+    ]
 }
 
 /// `Aᵀ v`.
 #[inline(always)]
-fn output_transform<S: Simd>(simd: S, v: Four<S>) -> [S::f32s; 2] {
-    let first = simd.add_f32s(simd.add_f32s(v[0], v[1]), v[2]);
-    [first, simd.add_f32s(simd.sub_f32s(v[1], v[2]), v[3])]
+fn output_transform<S: Simd>(simd: S, v: Line<S>) -> Short<S> {
+    let (even_a, odd_a) = (simd.add_f32s(v[1], v[2]), times(simd, A, simd.sub_f32s(v[1], v[2])));
+    let (even_b, odd_b) = (simd.add_f32s(v[3], v[4]), times(simd, B, simd.sub_f32s(v[3], v[4])));
+    [
+        simd.add_f32s(v[0], simd.add_f32s(even_a, even_b)),
+        simd.add_f32s(odd_a, odd_b),
+        plus(simd, A2, even_a, times(simd, B2, even_b)),
+        plus(simd, A2, odd_a, plus(simd, B2, odd_b, v[5])),
+    ]
 }
 
 /// `A v`.
 #[inline(always)]
-fn output_adjoint<S: Simd>(simd: S, v: [S::f32s; 2]) -> Four<S> {
-    [v[0], simd.add_f32s(v[0], v[1]), simd.sub_f32s(v[0], v[1]), v[1]]
+fn output_adjoint<S: Simd>(simd: S, v: Short<S>) -> Line<S> {
+    let (even_a, odd_a) = (plus(simd, A2, v[2], v[0]), plus(simd, A2, v[3], v[1]));
+    let (even_b, odd_b) = (plus(simd, B2, v[2], v[0]), plus(simd, B2, v[3], v[1]));
+    [
+        v[0],
+        plus(simd, A, odd_a, even_a),
+        plus(simd, -A, odd_a, even_a),
+        plus(simd, B, odd_b, even_b),
+        plus(simd, -B, odd_b, even_b),
+        v[3],
+    ]
 }
 
 /// Neighbouring tiles share two columns, which are read and transformed once: channel after channel along a row of tiles.
@@ -148,31 +192,42 @@ fn output_adjoint<S: Simd>(simd: S, v: [S::f32s; 2]) -> Four<S> {
 fn input<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, x: &[f32], tiles: &mut Components<'_>) {
     let channels = plane.shape.channels;
     for (done, row) in rows.enumerate() {
-        let ys = plane.rows::<4>(row);
+        let ys = plane.rows::<SIDE>(row);
         for channel in (0..channels).step_by(S::F32_LANES) {
             let mut to = done * plane.across * channels + channel;
-            let [first, second, ..] = plane.columns::<4>(0);
-            let mut left = [vertical(simd, x, ys, first + channel), vertical(simd, x, ys, second + channel)];
+            let mut columns = [[simd.splat_f32s(0.0); SIDE]; SIDE];
+            let first = plane.columns::<SHARED>(0);
+            for (column, x_at) in columns[OUT..].iter_mut().zip(first) {
+                *column = vertical(simd, x, ys, x_at + channel);
+            }
             for tile in 0..plane.across {
-                let [_, _, third, fourth] = plane.columns::<4>(tile);
-                let right = [vertical(simd, x, ys, third + channel), vertical(simd, x, ys, fourth + channel)];
-                for i in 0..4 {
-                    let row = input_transform(simd, [left[0][i], left[1][i], right[0][i], right[1][i]]);
+                let xs = plane.columns::<SIDE>(tile);
+                (columns[0], columns[1]) = (columns[OUT], columns[OUT + 1]);
+                for j in SHARED..SIDE {
+                    columns[j] = vertical(simd, x, ys, xs[j] + channel);
+                }
+                for i in 0..SIDE {
+                    let row = input_transform(simd, across::<S>(&columns, i));
                     for (j, v) in row.into_iter().enumerate() {
-                        put::<S>(tiles[4 * i + j], to, v);
+                        put::<S>(tiles[SIDE * i + j], to, v);
                     }
                 }
-                left = right;
                 to += channels;
             }
         }
     }
 }
 
+/// Row `i` of columns.
+#[inline(always)]
+fn across<S: Simd>(columns: &[Line<S>; SIDE], i: usize) -> Line<S> {
+    [columns[0][i], columns[1][i], columns[2][i], columns[3][i], columns[4][i], columns[5][i]]
+}
+
 /// `Bᵀ` of the column at `x_at` in the rows `ys`.
 #[inline(always)]
-fn vertical<S: Simd>(simd: S, x: &[f32], ys: [usize; 4], x_at: usize) -> Four<S> {
-    let mut d = [simd.splat_f32s(0.0); 4];
+fn vertical<S: Simd>(simd: S, x: &[f32], ys: [usize; SIDE], x_at: usize) -> Line<S> {
+    let mut d = [simd.splat_f32s(0.0); SIDE];
     for (d, y) in d.iter_mut().zip(ys) {
         *d = vector(simd, x, y + x_at);
     }
@@ -183,15 +238,17 @@ fn vertical<S: Simd>(simd: S, x: &[f32], ys: [usize; 4], x_at: usize) -> Four<S>
 fn output<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, y: &mut [f32], tiles: &Components<'_>) {
     let mut from = 0;
     for row in rows {
-        let ys = plane.rows::<2>(row);
+        let ys = plane.rows::<OUT>(row);
         for tile in 0..plane.across {
-            let xs = plane.columns::<2>(tile);
+            let xs = plane.columns::<OUT>(tile);
             for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
-                let (mut upper, mut lower) = ([simd.splat_f32s(0.0); 4], [simd.splat_f32s(0.0); 4]);
-                for (j, (upper, lower)) in upper.iter_mut().zip(&mut lower).enumerate() {
-                    [*upper, *lower] = output_transform(simd, column::<S>(tiles, j, from));
+                let mut columns = [[simd.splat_f32s(0.0); OUT]; SIDE];
+                for (j, column_of_y) in columns.iter_mut().enumerate() {
+                    *column_of_y = output_transform(simd, column::<S>(tiles, j, from));
                 }
-                for (row, y_at) in [upper, lower].into_iter().zip(ys) {
+                for (i, y_at) in ys.into_iter().enumerate() {
+                    let c = &columns;
+                    let row = [c[0][i], c[1][i], c[2][i], c[3][i], c[4][i], c[5][i]];
                     for (v, x_at) in output_transform(simd, row).into_iter().zip(xs) {
                         put::<S>(y, y_at + x_at + channel, v);
                     }
@@ -206,21 +263,22 @@ fn output<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, y: &mut [f32], til
 fn output_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dy: &[f32], tiles: &mut Components<'_>) {
     let mut to = 0;
     for row in rows {
-        let ys = plane.rows::<2>(row);
+        let ys = plane.rows::<OUT>(row);
         for tile in 0..plane.across {
-            let xs = plane.columns::<2>(tile);
+            let xs = plane.columns::<OUT>(tile);
             for channel in (0..plane.shape.channels).step_by(S::F32_LANES) {
-                let mut d = [[simd.splat_f32s(0.0); 4]; 2];
+                let mut d = [[simd.splat_f32s(0.0); SIDE]; OUT];
                 for (d, y) in d.iter_mut().zip(ys) {
-                    let [left, right] = xs;
-                    *d = output_adjoint(
-                        simd,
-                        [vector(simd, dy, y + left + channel), vector(simd, dy, y + right + channel)],
-                    );
+                    let mut row = [simd.splat_f32s(0.0); OUT];
+                    for (v, x_at) in row.iter_mut().zip(xs) {
+                        *v = vector(simd, dy, y + x_at + channel);
+                    }
+                    *d = output_adjoint(simd, row);
                 }
-                for j in 0..4 {
-                    for (i, v) in output_adjoint(simd, [d[0][j], d[1][j]]).into_iter().enumerate() {
-                        put::<S>(tiles[4 * i + j], to, v);
+                for j in 0..SIDE {
+                    let column = output_adjoint(simd, [d[0][j], d[1][j], d[2][j], d[3][j]]);
+                    for (i, v) in column.into_iter().enumerate() {
+                        put::<S>(tiles[SIDE * i + j], to, v);
                     }
                 }
                 to += S::F32_LANES;
@@ -244,26 +302,28 @@ fn input_gradient<S: Simd>(
         if update == Update::Overwrite {
             dx[plane.begun(row)].fill(0.0);
         }
-        let ys = plane.rows::<4>(row);
+        let ys = plane.rows::<SIDE>(row);
         for channel in (0..channels).step_by(S::F32_LANES) {
             let mut from = done * plane.across * channels + channel;
-            let mut carried = [[simd.splat_f32s(0.0); 2]; 4];
-            let mut ends = [OUTSIDE; 2];
+            let mut carried = [[simd.splat_f32s(0.0); SHARED]; SIDE];
+            let mut ends = [OUTSIDE; SHARED];
             for tile in 0..plane.across {
-                let [first, second, third, fourth] = plane.columns::<4>(tile);
-                let mut columns = [[simd.splat_f32s(0.0); 4]; 4];
+                let xs = plane.columns::<SIDE>(tile);
+                let mut columns = [[simd.splat_f32s(0.0); SIDE]; SIDE];
                 for (j, column_of_z) in columns.iter_mut().enumerate() {
                     *column_of_z = input_adjoint(simd, column::<S>(tiles, j, from));
                 }
                 for (i, y) in ys.into_iter().enumerate() {
-                    let row = [columns[0][i], columns[1][i], columns[2][i], columns[3][i]];
-                    let [v0, v1, v2, v3] = input_adjoint(simd, row);
-                    let [c0, c1] = carried[i];
-                    add_to(simd, dx, y + first + channel, simd.add_f32s(c0, v0));
-                    add_to(simd, dx, y + second + channel, simd.add_f32s(c1, v1));
-                    carried[i] = [v2, v3];
+                    let mut row = input_adjoint(simd, across::<S>(&columns, i));
+                    for (v, carried) in row.iter_mut().zip(carried[i]) {
+                        *v = simd.add_f32s(carried, *v);
+                    }
+                    for j in 0..OUT {
+                        add_to(simd, dx, y + xs[j] + channel, row[j]);
+                    }
+                    carried[i] = [row[OUT], row[OUT + 1]];
                 }
-                ends = [third, fourth];
+                ends = [xs[OUT], xs[OUT + 1]];
                 from += channels;
             }
             for (y, carried) in ys.into_iter().zip(carried) {
@@ -277,9 +337,9 @@ fn input_gradient<S: Simd>(
 
 /// Column `j` of the tiles at `from`.
 #[inline(always)]
-fn column<S: Simd>(tiles: &Components<'_>, j: usize, from: usize) -> Four<S> {
-    let at = |i: usize| S::as_simd_f32s(&tiles[4 * i + j][from..from + S::F32_LANES]).0[0];
-    [at(0), at(1), at(2), at(3)]
+fn column<S: Simd>(tiles: &Components<'_>, j: usize, from: usize) -> Line<S> {
+    let at = |i: usize| S::as_simd_f32s(&tiles[SIDE * i + j][from..from + S::F32_LANES]).0[0];
+    [at(0), at(1), at(2), at(3), at(4), at(5)]
 }
 
 /// The vector at a place, or zeros outside.

@@ -1,0 +1,185 @@
+//! The transforms of kernels, for neighbouring output channels at a time.
+
+use super::{A, A2, B, B2, COMPONENTS, KERNEL, LANES, SIDE};
+use crate::nn::gemm::transpose;
+use crate::nn::simd::vectorized;
+
+/// The kernels' transform, its transpose, and that without signs.
+const G: [[f32; 3]; SIDE] = [
+    [1.0 / (A2 * B2), 0.0, 0.0],
+    powers(A, 2.0 * A2 * (A2 - B2)),
+    powers(-A, 2.0 * A2 * (A2 - B2)),
+    powers(B, 2.0 * B2 * (B2 - A2)),
+    powers(-B, 2.0 * B2 * (B2 - A2)),
+    [0.0, 0.0, 1.0],
+];
+const G_TRANSPOSED: [[f32; SIDE]; 3] = transposed(false);
+const G_SIZES: [[f32; SIDE]; 3] = transposed(true);
+
+/// The powers of a point, divided.
+const fn powers(point: f32, by: f32) -> [f32; 3] {
+    [1.0 / by, point / by, point * point / by]
+}
+
+/// `Gᵀ`, without signs if wanted.
+const fn transposed(sizes: bool) -> [[f32; SIDE]; 3] {
+    let mut to = [[0.0; SIDE]; 3];
+    let mut place = 0;
+    while place < 3 * SIDE {
+        let (i, j) = (place % 3, place / 3);
+        to[i][j] = if sizes { G[j][i].abs() } else { G[j][i] };
+        place += 1;
+    }
+    to
+}
+
+/// A weight's gradient below this share of the sizes of the terms that it is the sum of is nothing but rounding.
+const NOISE: f32 = f32::EPSILON;
+
+/// `matrix · v` for neighbouring output channels.
+#[inline(always)]
+fn multiply<const M: usize, const N: usize>(matrix: &[[f32; N]; M], v: &[[f32; LANES]; N]) -> [[f32; LANES]; M] {
+    let mut product = [[0.0; LANES]; M];
+    for (sum, row) in product.iter_mut().zip(matrix) {
+        for (weight, v) in row.iter().zip(v) {
+            for l in 0..LANES {
+                sum[l] += weight * v[l];
+            }
+        }
+    }
+    product
+}
+
+/// `matrix · v · matrixᵀ` for neighbouring output channels.
+#[inline(always)]
+fn multiply_both<const M: usize, const N: usize>(
+    matrix: &[[f32; N]; M],
+    v: &[[[f32; LANES]; N]; N],
+) -> [[[f32; LANES]; M]; M] {
+    // Rows of v times the matrix are columns of the result before the second product.
+    let mut half = [[[0.0; LANES]; N]; M];
+    for (j, row) in v.iter().enumerate() {
+        for (i, value) in multiply(matrix, row).into_iter().enumerate() {
+            half[i][j] = value;
+        }
+    }
+    let mut product = [[[0.0; LANES]; M]; M];
+    for (j, column) in half.iter().enumerate() {
+        for (i, value) in multiply(matrix, column).into_iter().enumerate() {
+            product[i][j] = value;
+        }
+    }
+    product
+}
+
+/// The kernels of one layer.
+pub struct Kernels {
+    inputs: usize,
+    outputs: usize,
+    /// The kernels or their gradient, `[input channel][place][output channel]`.
+    places: Vec<f32>,
+    /// `U: [component][input channel][output channel]`.
+    components: Vec<f32>,
+    /// `U: [component][output channel][input channel]`.
+    transposed: Vec<f32>,
+    /// `dU`, as `U`.
+    d_components: Vec<f32>,
+}
+
+impl Kernels {
+    /// For these numbers of channels, multiples of [`LANES`].
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        let components = vec![0.0; COMPONENTS * inputs * outputs];
+        Kernels {
+            inputs,
+            outputs,
+            places: vec![0.0; KERNEL * inputs * outputs],
+            transposed: components.clone(),
+            d_components: components.clone(),
+            components,
+        }
+    }
+
+    /// `U` of each component.
+    pub fn components(&self) -> impl Iterator<Item = &[f32]> {
+        self.components.chunks_exact(self.inputs * self.outputs)
+    }
+
+    /// Its transpose, as of the last call of [`Kernels::prepare_gradients`].
+    pub fn transposed(&self) -> impl Iterator<Item = &[f32]> {
+        self.transposed.chunks_exact(self.inputs * self.outputs)
+    }
+
+    /// `dU` of each component, to be added to.
+    pub fn d_components(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.d_components.chunks_exact_mut(self.inputs * self.outputs)
+    }
+
+    /// Transpose `U` and set `dU` to zero.
+    pub fn prepare_gradients(&mut self) {
+        let len = self.inputs * self.outputs;
+        let components = self.components.chunks_exact(len);
+        for (u, to) in components.zip(self.transposed.chunks_exact_mut(len)) {
+            transpose(u, self.inputs, self.outputs, to);
+        }
+        self.d_components.fill(0.0);
+    }
+
+    /// `U = G w Gᵀ`.
+    pub fn transform(&mut self, w: &[f32]) {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        transpose(w, outputs, KERNEL * inputs, &mut self.places);
+        let (kernels, components) = (self.places.as_chunks::<LANES>().0, self.components.as_chunks_mut::<LANES>().0);
+        let vectors = outputs / LANES;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (c, kernel) in kernels.chunks_exact(KERNEL * vectors).enumerate() {
+                    for o in 0..vectors {
+                        let mut w = [[[0.0; LANES]; 3]; 3];
+                        for (place, w) in w.as_flattened_mut().iter_mut().enumerate() {
+                            *w = kernel[place * vectors + o];
+                        }
+                        for (component, u) in multiply_both(&G, &w).as_flattened().iter().enumerate() {
+                            components[(component * inputs + c) * vectors + o] = *u;
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// `dw = Gᵀ dU G`.
+    pub fn gradients(&mut self, dw: &mut [f32]) {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let (kernels, gradients) = (self.places.as_chunks_mut::<LANES>().0, self.d_components.as_chunks::<LANES>().0);
+        let vectors = outputs / LANES;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (c, kernel) in kernels.chunks_exact_mut(KERNEL * vectors).enumerate() {
+                    for o in 0..vectors {
+                        let mut du = [[[0.0f32; LANES]; SIDE]; SIDE];
+                        let mut sizes = du;
+                        let both = du.as_flattened_mut().iter_mut().zip(sizes.as_flattened_mut());
+                        for (component, (du, size)) in both.enumerate() {
+                            *du = gradients[(component * inputs + c) * vectors + o];
+                            for l in 0..LANES {
+                                size[l] = du[l].abs();
+                            }
+                        }
+                        let (dw, sizes) = (multiply_both(&G_TRANSPOSED, &du), multiply_both(&G_SIZES, &sizes));
+                        let places = dw.as_flattened().iter().zip(sizes.as_flattened());
+                        for (place, (dw, size)) in places.enumerate() {
+                            let resolved = &mut kernel[place * vectors + o];
+                            for l in 0..LANES {
+                                resolved[l] = if dw[l].abs() < NOISE * size[l] { 0.0 } else { dw[l] };
+                            }
+                        }
+                    }
+                }
+            },
+        );
+        transpose(&self.places, KERNEL * inputs, outputs, dw);
+    }
+}
