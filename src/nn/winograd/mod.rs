@@ -273,6 +273,25 @@ mod tests {
     }
 
     proptest! {
+        /// One place of an image and one of a gradient, in the same tile or another: at most one weight has a gradient.
+        #[test]
+        fn a_gradient_of_zero_is_zero(x_at in 0usize..100, dy_at in 0usize..64, x_value: f32, dy_value: f32) {
+            let (input, output) = (Shape::image(LANES, 10, 10), Shape::image(LANES, 8, 8));
+            let mut winograd = Winograd::new(input, output, 0);
+            let (mut x, mut dy) = (vec![0.0; input.len()], vec![0.0; output.len()]);
+            let size = |v: f32| 1.0 + v.abs().min(9.0);
+            (x[LANES * x_at], dy[LANES * dy_at]) = (size(x_value), size(dy_value));
+            let mut dw = vec![f32::NAN; KERNEL * LANES * LANES];
+            winograd.backward(&x, Images::All(&mut dy), None, &mut dw, |_, _| ());
+            let (down, right) = ((x_at / 10).wrapping_sub(dy_at / 8), (x_at % 10).wrapping_sub(dy_at % 8));
+            let weight = (down < 3 && right < 3).then(|| 3 * down + right);
+            for (i, dw) in dw.into_iter().enumerate() {
+                prop_assert_eq!(dw != 0.0, Some(i) == weight, "{}: {}", i, dw);
+            }
+        }
+    }
+
+    proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
         /// Outputs and gradients are those of the unfolded convolution: odd and even sides, blocks that end within an image
         /// and blocks of several. Every value is finished and prepared once.
