@@ -18,9 +18,9 @@
 //!       0   a²b²    0   −a²−b²  0  1
 //! ```
 //! With a = ¾ and b = 1½ rounding is half of what it is with the usual points, 1 and 2: see
-//! `rounding_is_that_of_good_points` below. Where the definition gives exactly zero,
-//! these sums give rounding instead, which the first step of Adagrad, a multiple of the gradient's sign, would magnify:
-//! gradients of weights that are too small to be told from it are set to zero.
+//! `rounding_is_that_of_good_points` below. Where the definition gives exactly zero, these sums give rounding instead,
+//! which the first step of Adagrad, a multiple of the gradient's sign, would magnify: gradients of weights that are too
+//! small to be told from it are set to zero.
 //!
 //! The channels of a position are neighbours, so a vector holds the same value of a tile for neighbouring channels.
 
