@@ -46,8 +46,8 @@ enum Method {
 
 impl Method {
     fn new(input: Shape, output: Shape, window: Window) -> Self {
-        // Whole vectors of channels, with few of which the transforms would cost more than the multiplications they save, and
-        // more than a corner of a tile.
+        // Whole vectors of channels: with fewer the transforms would cost more than the multiplications they save. So they
+        // would where an output fills only a corner of a tile.
         let suits = [input, output].iter().all(|s| s.channels.is_multiple_of(winograd::LANES))
             && output.height.min(output.width) > 2;
         match window {

@@ -4,7 +4,7 @@ use super::{A, A2, B, B2, COMPONENTS, KERNEL, LANES, SIDE};
 use crate::nn::gemm::transpose;
 use crate::nn::simd::vectorized;
 
-/// The kernels' transform, its transpose, and that without signs.
+/// The kernels' transform.
 const G: [[f32; 3]; SIDE] = [
     [1.0 / (A2 * B2), 0.0, 0.0],
     powers(A, 2.0 * A2 * (A2 - B2)),
@@ -13,27 +13,28 @@ const G: [[f32; 3]; SIDE] = [
     powers(-B, 2.0 * B2 * (B2 - A2)),
     [0.0, 0.0, 1.0],
 ];
+/// `Gᵀ`, and the magnitudes of its values.
 const G_TRANSPOSED: [[f32; SIDE]; 3] = transposed(false);
-const G_SIZES: [[f32; SIDE]; 3] = transposed(true);
+const G_MAGNITUDES: [[f32; SIDE]; 3] = transposed(true);
 
 /// The powers of a point, divided.
 const fn powers(point: f32, by: f32) -> [f32; 3] {
     [1.0 / by, point / by, point * point / by]
 }
 
-/// `Gᵀ`, without signs if wanted.
-const fn transposed(sizes: bool) -> [[f32; SIDE]; 3] {
+/// `Gᵀ`, or the magnitudes of its values.
+const fn transposed(magnitudes: bool) -> [[f32; SIDE]; 3] {
     let mut to = [[0.0; SIDE]; 3];
     let mut place = 0;
     while place < 3 * SIDE {
         let (i, j) = (place % 3, place / 3);
-        to[i][j] = if sizes { G[j][i].abs() } else { G[j][i] };
+        to[i][j] = if magnitudes { G[j][i].abs() } else { G[j][i] };
         place += 1;
     }
     to
 }
 
-/// A weight's gradient below this share of the sizes of the terms that it is the sum of is nothing but rounding.
+/// A weight's gradient below this share of the sum of its terms' magnitudes is nothing but rounding.
 const NOISE: f32 = f32::EPSILON;
 
 /// `matrix · v` for neighbouring output channels.
@@ -160,20 +161,21 @@ impl Kernels {
                 for (c, kernel) in kernels.chunks_exact_mut(KERNEL * vectors).enumerate() {
                     for o in 0..vectors {
                         let mut du = [[[0.0f32; LANES]; SIDE]; SIDE];
-                        let mut sizes = du;
-                        let both = du.as_flattened_mut().iter_mut().zip(sizes.as_flattened_mut());
-                        for (component, (du, size)) in both.enumerate() {
+                        let mut magnitudes = du;
+                        let both = du.as_flattened_mut().iter_mut().zip(magnitudes.as_flattened_mut());
+                        for (component, (du, magnitude)) in both.enumerate() {
                             *du = gradients[(component * inputs + c) * vectors + o];
                             for l in 0..LANES {
-                                size[l] = du[l].abs();
+                                magnitude[l] = du[l].abs();
                             }
                         }
-                        let (dw, sizes) = (multiply_both(&G_TRANSPOSED, &du), multiply_both(&G_SIZES, &sizes));
-                        let places = dw.as_flattened().iter().zip(sizes.as_flattened());
-                        for (place, (dw, size)) in places.enumerate() {
+                        let dw = multiply_both(&G_TRANSPOSED, &du);
+                        let magnitudes = multiply_both(&G_MAGNITUDES, &magnitudes);
+                        let places = dw.as_flattened().iter().zip(magnitudes.as_flattened());
+                        for (place, (dw, magnitude)) in places.enumerate() {
                             let resolved = &mut kernel[place * vectors + o];
                             for l in 0..LANES {
-                                resolved[l] = if dw[l].abs() < NOISE * size[l] { 0.0 } else { dw[l] };
+                                resolved[l] = if dw[l].abs() < NOISE * magnitude[l] { 0.0 } else { dw[l] };
                             }
                         }
                     }

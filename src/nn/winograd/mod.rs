@@ -54,7 +54,7 @@ const B: f32 = 1.5;
 const A2: f32 = A * A;
 const B2: f32 = B * B;
 
-/// Values in the tiles that are worked on at a time: 1 MB, half of a level-2 cache.
+/// Values in the tiles that are worked on at a time: 1 MB. Half or twice that is no faster, with 512 KB of level-2 cache.
 const CACHED: usize = 1 << 18;
 
 /// Scratch space of one layer for some rows of tiles.

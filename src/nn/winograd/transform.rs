@@ -128,6 +128,12 @@ fn plus<S: Simd>(simd: S, c: f32, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(simd.splat_f32s(c), x, y)
 }
 
+/// What the values at a point and at its negative make of even powers, and of odd ones.
+#[inline(always)]
+fn parts<S: Simd>(simd: S, point: f32, plus: S::f32s, minus: S::f32s) -> (S::f32s, S::f32s) {
+    (simd.add_f32s(plus, minus), times(simd, point, simd.sub_f32s(plus, minus)))
+}
+
 /// `Bᵀ v`.
 #[inline(always)]
 fn input_transform<S: Simd>(simd: S, v: Line<S>) -> Line<S> {
@@ -146,8 +152,8 @@ fn input_transform<S: Simd>(simd: S, v: Line<S>) -> Line<S> {
 /// `B v`.
 #[inline(always)]
 fn input_adjoint<S: Simd>(simd: S, v: Line<S>) -> Line<S> {
-    let (even_a, odd_a) = (simd.add_f32s(v[1], v[2]), times(simd, A, simd.sub_f32s(v[1], v[2])));
-    let (even_b, odd_b) = (simd.add_f32s(v[3], v[4]), times(simd, B, simd.sub_f32s(v[3], v[4])));
+    let (even_a, odd_a) = parts(simd, A, v[1], v[2]);
+    let (even_b, odd_b) = parts(simd, B, v[3], v[4]);
     let both = |first: f32, second: f32, x, y| plus(simd, first, x, times(simd, second, y));
     [
         times(simd, A2 * B2, v[0]),
@@ -162,8 +168,8 @@ fn input_adjoint<S: Simd>(simd: S, v: Line<S>) -> Line<S> {
 /// `Aᵀ v`.
 #[inline(always)]
 fn output_transform<S: Simd>(simd: S, v: Line<S>) -> Short<S> {
-    let (even_a, odd_a) = (simd.add_f32s(v[1], v[2]), times(simd, A, simd.sub_f32s(v[1], v[2])));
-    let (even_b, odd_b) = (simd.add_f32s(v[3], v[4]), times(simd, B, simd.sub_f32s(v[3], v[4])));
+    let (even_a, odd_a) = parts(simd, A, v[1], v[2]);
+    let (even_b, odd_b) = parts(simd, B, v[3], v[4]);
     [
         simd.add_f32s(v[0], simd.add_f32s(even_a, even_b)),
         simd.add_f32s(odd_a, odd_b),
@@ -207,7 +213,7 @@ fn input<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, x: &[f32], tiles: &
                     columns[j] = vertical(simd, x, ys, xs[j] + channel);
                 }
                 for i in 0..SIDE {
-                    let row = input_transform(simd, across::<S>(&columns, i));
+                    let row = input_transform(simd, across::<S, SIDE, SIDE>(&columns, i));
                     for (j, v) in row.into_iter().enumerate() {
                         put::<S>(tiles[SIDE * i + j], to, v);
                     }
@@ -218,10 +224,14 @@ fn input<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, x: &[f32], tiles: &
     }
 }
 
-/// Row `i` of columns.
+/// Row `i` of columns, or the other way round.
 #[inline(always)]
-fn across<S: Simd>(columns: &[Line<S>; SIDE], i: usize) -> Line<S> {
-    [columns[0][i], columns[1][i], columns[2][i], columns[3][i], columns[4][i], columns[5][i]]
+fn across<S: Simd, const N: usize, const M: usize>(columns: &[[S::f32s; N]; M], i: usize) -> [S::f32s; M] {
+    let mut row = [columns[0][i]; M];
+    for (value, column) in row.iter_mut().zip(columns) {
+        *value = column[i];
+    }
+    row
 }
 
 /// `Bᵀ` of the column at `x_at` in the rows `ys`.
@@ -247,8 +257,7 @@ fn output<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, y: &mut [f32], til
                     *column_of_y = output_transform(simd, column::<S>(tiles, j, from));
                 }
                 for (i, y_at) in ys.into_iter().enumerate() {
-                    let c = &columns;
-                    let row = [c[0][i], c[1][i], c[2][i], c[3][i], c[4][i], c[5][i]];
+                    let row = across::<S, OUT, SIDE>(&columns, i);
                     for (v, x_at) in output_transform(simd, row).into_iter().zip(xs) {
                         put::<S>(y, y_at + x_at + channel, v);
                     }
@@ -276,7 +285,7 @@ fn output_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dy: &[f32
                     *d = output_adjoint(simd, row);
                 }
                 for j in 0..SIDE {
-                    let column = output_adjoint(simd, [d[0][j], d[1][j], d[2][j], d[3][j]]);
+                    let column = output_adjoint(simd, across::<S, SIDE, OUT>(&d, j));
                     for (i, v) in column.into_iter().enumerate() {
                         put::<S>(tiles[SIDE * i + j], to, v);
                     }
@@ -314,7 +323,7 @@ fn input_gradient<S: Simd>(
                     *column_of_z = input_adjoint(simd, column::<S>(tiles, j, from));
                 }
                 for (i, y) in ys.into_iter().enumerate() {
-                    let mut row = input_adjoint(simd, across::<S>(&columns, i));
+                    let mut row = input_adjoint(simd, across::<S, SIDE, SIDE>(&columns, i));
                     for (v, carried) in row.iter_mut().zip(carried[i]) {
                         *v = simd.add_f32s(carried, *v);
                     }
