@@ -43,9 +43,10 @@ type Product = (usize, usize, usize, Trans, Trans);
 /// Where they occur: dense layers forward (digits-mlp, mnist-mlp), a component of Winograd's tiles in mnist-cnn (forward,
 /// gradient of the weights, of the input) and in resnet with few and with many channels, a first convolution's windows, gradients
 /// of the weights and the input of mnist-cnn's first dense layer.
-const PRODUCTS: [(&str, Product); 11] = [
+const PRODUCTS: [(&str, Product); 12] = [
     ("64x32x64", (64, 32, 64, Trans::No, Trans::Yes)),
     ("64x128x784", (64, 128, 784, Trans::No, Trans::Yes)),
+    ("128x784x64", (128, 784, 64, Trans::Yes, Trans::No)),
     ("72x64x32", (72, 64, 32, Trans::No, Trans::No)),
     ("32x64x72", (32, 64, 72, Trans::Yes, Trans::No)),
     ("72x32x64", (72, 32, 64, Trans::No, Trans::No)),

@@ -352,7 +352,7 @@ impl Ppo {
         self.critic.forward(&batch.observations, n, &mut Mode::Train(&mut no_dropout));
         stats.value_loss = self.critic.backward(&batch.observations, n, |v, d| value_loss(config, batch, v, d));
         // [16] Clip by the norm over everything.
-        let grads = [&mut self.actor.grads, &mut self.critic.grads, &mut self.log_std_grad];
+        let grads: [&mut [f32]; 3] = [&mut self.actor.grads, &mut self.critic.grads, &mut self.log_std_grad];
         stats.grad_norm = grads.iter().map(|g| sum_sq(g)).sum::<f64>().sqrt();
         let factor = self.config.max_grad_norm / (stats.grad_norm + 1e-6);
         if factor < 1.0 {
@@ -373,14 +373,14 @@ impl Ppo {
         let infos = self.actor.param_infos();
         let mut sizes = vec![infos[0].shape[1]];
         sizes.extend(infos.iter().filter(|i| i.shape.len() == 2).map(|i| i.shape[0]));
-        Policy::new(sizes, self.actor.params.clone(), self.moments.clone())
+        Policy::new(sizes, self.actor.params.to_vec(), self.moments.clone())
     }
 
     /// Everything that changes, to be saved.
     pub fn state(&self) -> PpoState {
         PpoState {
-            actor: self.actor.params.clone(),
-            critic: self.critic.params.clone(),
+            actor: self.actor.params.to_vec(),
+            critic: self.critic.params.to_vec(),
             log_std: self.log_std.clone(),
             adam: self.adam.each_ref().map(|a| a.state().clone()),
             moments: self.moments.clone(),
@@ -399,7 +399,9 @@ impl Ppo {
         if sizes.iter().any(|(a, b)| a != b) || log_std.len() != self.log_std.len() {
             return Err(Error::Bug("the saved agent has another size".into()));
         }
-        (self.actor.params, self.critic.params, self.log_std) = (actor, critic, log_std);
+        self.actor.params.copy_from_slice(&actor);
+        self.critic.params.copy_from_slice(&critic);
+        self.log_std = log_std;
         self.adam.iter_mut().zip(&adam).for_each(|(a, s)| a.set_state(s));
         (self.moments, self.return_norm, self.updates) = (moments, return_norm, updates);
         Ok(())

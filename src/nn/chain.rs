@@ -1,6 +1,7 @@
 //! Layers one after another over shared slices; the body of a network and of a residual block.
 
 use crate::nn::activation::Pointwise;
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv::{Conv2d, Window};
 use crate::nn::conv_norm::ConvNorm;
@@ -18,8 +19,8 @@ use std::ops::Range;
 pub struct Chain {
     links: Vec<Link>,
     /// Gradient scratch, each as large as the largest activation.
-    d_here: Vec<f32>,
-    d_next: Vec<f32>,
+    d_here: AlignedVec,
+    d_next: AlignedVec,
 }
 
 struct Link {
@@ -29,7 +30,7 @@ struct Link {
     params: Range<usize>,
     buffers: Range<usize>,
     output_len: usize,
-    activation: Vec<f32>,
+    activation: AlignedVec,
 }
 
 impl Chain {
@@ -57,7 +58,7 @@ impl Chain {
         builder.bring_to(Some(Order::ChannelsFirst), specs.len());
         let links = builder.links;
         let largest = links.iter().map(|l| l.output_len).max().unwrap_or(0) * max_batch;
-        Ok(Chain { links, d_here: vec![0.0; largest], d_next: vec![0.0; largest] })
+        Ok(Chain { links, d_here: zeros(largest), d_next: zeros(largest) })
     }
 
     /// The shape of one output example.
@@ -170,7 +171,7 @@ impl Builder {
             buffers: buffer..buffer + total(&layer.buffers()),
             layer,
             output_len,
-            activation: vec![0.0; output_len * self.max_batch],
+            activation: zeros(output_len * self.max_batch),
         });
     }
 

@@ -2,6 +2,7 @@
 //! while a piece of what is between them is in cache.
 
 use crate::nn::activation::add_bias_and_activate;
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::batch_norm::BatchNorm;
 use crate::nn::conv::{Conv2d, Images, Window, add_column_sums};
 use crate::nn::gemm::Update::{self, Overwrite};
@@ -15,9 +16,9 @@ pub struct ConvNorm {
     activation: Activation,
     /// Number of the convolution's parameters.
     conv_params: usize,
-    conv_output: Vec<f32>,
+    conv_output: AlignedVec,
     /// Room for a piece of the gradient of that.
-    d_piece: Vec<f32>,
+    d_piece: AlignedVec,
     /// Scratch space for sums over positions.
     slab: Vec<f32>,
 }
@@ -41,8 +42,8 @@ impl ConvNorm {
             norm: BatchNorm::new(output, activation),
             activation,
             conv_params: conv.params().iter().map(ParamInfo::len).sum(),
-            conv_output: vec![0.0; output.len() * max_batch],
-            d_piece: vec![0.0; conv.piece_len()],
+            conv_output: zeros(output.len() * max_batch),
+            d_piece: zeros(conv.piece_len()),
             slab: vec![0.0; slab_len(channels)],
             conv,
         })

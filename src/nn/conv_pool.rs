@@ -1,6 +1,7 @@
 //! A convolution and the max-pooling of its output in one layer, so that what is between them never leaves the cache.
 
 use crate::nn::activation::add_bias_and_activate;
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::conv::{Conv2d, Images, add_column_sums};
 use crate::nn::gemm::Update::Overwrite;
 use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
@@ -12,7 +13,7 @@ pub struct ConvPool {
     conv: Conv2d,
     pool: MaxPool,
     /// Room for a piece of the convolution's output, and of its gradient.
-    piece: Vec<f32>,
+    piece: AlignedVec,
     /// Scratch space for sums over positions.
     slab: Vec<f32>,
 }
@@ -27,7 +28,7 @@ impl ConvPool {
     /// As [`MaxPool::new`].
     pub fn new(conv: Conv2d, relu: bool, max_batch: usize) -> Result<Self, String> {
         let pool = MaxPool::new(conv.output(), Self::SIDE, relu, max_batch)?;
-        let (piece, slab) = (vec![0.0; conv.piece_len()], vec![0.0; slab_len(conv.output().channels)]);
+        let (piece, slab) = (zeros(conv.piece_len()), vec![0.0; slab_len(conv.output().channels)]);
         Ok(ConvPool { conv, pool, piece, slab })
     }
 }

@@ -8,6 +8,7 @@
 //! Not here: threads (a run is single-threaded), f64, scaling factors.
 #![allow(unsafe_code)]
 
+use crate::nn::aligned::{AlignedVec, zeros};
 use pulp::{MemMask, Simd, WithSimd};
 use std::cell::RefCell;
 
@@ -100,7 +101,7 @@ const SHARED: usize = 32;
 
 thread_local! {
     /// A packed panel of `B`. It grows to the largest one of the thread and stays.
-    static PANEL: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static PANEL: RefCell<AlignedVec> = RefCell::new(zeros(0));
 }
 
 struct Product<'a> {
@@ -116,7 +117,7 @@ struct Product<'a> {
     c: &'a mut [f32],
     c_stride: usize,
     update: Update,
-    packed: &'a mut Vec<f32>,
+    packed: &'a mut AlignedVec,
 }
 
 impl WithSimd for Product<'_> {

@@ -6,6 +6,7 @@
 //! reinforcement learning. After the first step nothing allocates.
 
 pub mod activation;
+pub mod aligned;
 pub mod batch_norm;
 pub mod chain;
 pub mod conv;

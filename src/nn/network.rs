@@ -1,6 +1,7 @@
 //! A chain of layers with its parameters, gradients and buffers, each one contiguous slice.
 
 use crate::Result;
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::chain::Chain;
 use crate::nn::layer::{LayerSpec, Mode, ParamInfo, Shape};
 use crate::rng::Rng;
@@ -25,9 +26,9 @@ pub struct Network {
     layers: Vec<Range<usize>>,
     max_batch: usize,
     /// All trained values, tensor after tensor in the order of [`Network::param_infos`].
-    pub params: Vec<f32>,
+    pub params: AlignedVec,
     /// `∂L/∂params` of the last backward pass.
-    pub grads: Vec<f32>,
+    pub grads: AlignedVec,
     /// Values that are state but not trained (batch-normalisation statistics).
     pub buffers: Vec<f32>,
 }
@@ -49,8 +50,8 @@ impl Network {
             infos,
             buffer_infos,
             max_batch,
-            params: vec![0.0; n],
-            grads: vec![0.0; n],
+            params: zeros(n),
+            grads: zeros(n),
             buffers: vec![0.0; buffers],
         };
         network.init_buffers();

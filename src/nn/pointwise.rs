@@ -1,5 +1,6 @@
 //! 1×1 convolutions without padding: matrix products over the positions where they lie, whatever the stride.
 
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::conv::Images;
 use crate::nn::gemm::{
     Trans,
@@ -15,13 +16,13 @@ pub(crate) struct PointwiseConv {
     output: Shape,
     stride: usize,
     /// The weights, `[input channel][output channel]`.
-    transposed: Vec<f32>,
+    transposed: AlignedVec,
 }
 
 impl PointwiseConv {
     /// For every `stride`-th position of images of shape `input`, in both directions.
     pub fn new(input: Shape, output: Shape, stride: usize) -> Self {
-        PointwiseConv { input, output, stride, transposed: vec![0.0; input.channels * output.channels] }
+        PointwiseConv { input, output, stride, transposed: zeros(input.channels * output.channels) }
     }
 
     /// Positions at one distance from each other: those of an image, or with a larger stride those of an output row.

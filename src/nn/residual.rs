@@ -1,6 +1,7 @@
 //! The basic block of residual networks, with torchvision's parameter names.
 
 use crate::nn::activation::activation_backward;
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::conv::Window;
 use crate::nn::conv_norm::ConvNorm;
 use crate::nn::gemm::Update::{self, Add, Overwrite};
@@ -16,9 +17,9 @@ pub struct Residual {
     /// Absent where the input can be added as it is.
     skip: Option<Stage>,
     /// The first stage's output.
-    hidden: Vec<f32>,
-    skip_output: Vec<f32>,
-    d_hidden: Vec<f32>,
+    hidden: AlignedVec,
+    skip_output: AlignedVec,
+    d_hidden: AlignedVec,
 }
 
 /// A convolution without bias and its batch normalisation.
@@ -99,8 +100,8 @@ impl Residual {
             let layer = layer(input, Window { kernel: 1, stride, padding: 0 }, Identity)?;
             Some(Stage::new(["downsample.0", "downsample.1"], layer, Some(&second)))
         };
-        let room = || vec![0.0; output.len() * max_batch];
-        let skip_output = if skip.is_some() { room() } else { Vec::new() };
+        let room = || zeros(output.len() * max_batch);
+        let skip_output = if skip.is_some() { room() } else { zeros(0) };
         Ok(Residual { first, second, skip, hidden: room(), skip_output, d_hidden: room() })
     }
 

@@ -1,5 +1,6 @@
 //! Convolution as one matrix product per image over its unfolded windows (im2col): any kernel, stride and padding.
 
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::conv::{Images, Window};
 use crate::nn::gemm::{
     Trans,
@@ -22,23 +23,22 @@ pub(crate) struct Unfolding {
     /// The image with its padding.
     padded: Shape,
     /// The windows, `[output positions][kernel²·input channels]`.
-    windows: Vec<f32>,
-    d_windows: Vec<f32>,
+    windows: AlignedVec,
+    d_windows: AlignedVec,
     /// One image with its padding, and its gradient.
-    frame: Vec<f32>,
-    d_frame: Vec<f32>,
+    frame: AlignedVec,
+    d_frame: AlignedVec,
     /// The weights with the channels of a corner together, `[output channels][kernel²·input channels]`, and their
     /// transpose.
-    weights: Vec<f32>,
-    transposed: Vec<f32>,
+    weights: AlignedVec,
+    transposed: AlignedVec,
     /// The transpose's gradient.
-    d_transposed: Vec<f32>,
+    d_transposed: AlignedVec,
 }
 
 impl Unfolding {
     /// For windows on `input` that give `output`.
     pub fn new(input: Shape, output: Shape, window: Window) -> Self {
-        let zeros = |len: usize| vec![0.0; len];
         let Window { kernel, padding, .. } = window;
         let padded = Shape::image(input.channels, input.height + 2 * padding, input.width + 2 * padding);
         let fan_in = input.channels * kernel * kernel;

@@ -1,5 +1,6 @@
 //! A classifier trained on a data set, one interval at a time.
 
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::line_search::LineSearch;
 use crate::nn::loss::cross_entropy;
 use crate::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
@@ -31,7 +32,7 @@ pub struct Supervised {
     /// The epoch that `order` belongs to; `u64::MAX` for none.
     order_epoch: u64,
     order: Vec<u32>,
-    batch_x: Vec<f32>,
+    batch_x: AlignedVec,
     batch_y: Vec<u8>,
     start_params: Vec<f32>,
     sums: Sums,
@@ -48,7 +49,7 @@ impl Searcher {
     fn new(config: &SupervisedConfig, examples: usize, network: &Network) -> Option<Self> {
         let OptimizerSpec::Sls(search) = config.optimizer else { return None };
         let search = LineSearch::new(search, examples.div_ceil(config.batch_size) as u64);
-        Some(Searcher { search, params: network.params.clone(), buffers: network.buffers.clone() })
+        Some(Searcher { search, params: network.params.to_vec(), buffers: network.buffers.clone() })
     }
 }
 
@@ -127,7 +128,7 @@ impl Supervised {
             steps: 0,
             order_epoch: u64::MAX,
             order: (0..train.len() as u32).collect(),
-            batch_x: vec![0.0; config.batch_size * shape.len()],
+            batch_x: zeros(config.batch_size * shape.len()),
             batch_y: vec![0; config.batch_size],
             start_params: vec![0.0; network.params.len()],
             sums: Sums {
@@ -201,7 +202,7 @@ impl Supervised {
         params.copy_from_slice(&network.params);
         buffers.copy_from_slice(&network.buffers);
         let found = search.find(norm_sq, loss, |eta| {
-            let weights = network.params.iter_mut().zip(&*params).zip(&network.grads);
+            let weights = network.params.iter_mut().zip(&*params).zip(&network.grads[..]);
             weights.for_each(|((w, start), g)| *w = start - eta as f32 * g);
             let mut dropout = stream(self.seed, Purpose::Dropout, self.steps);
             let logits = network.forward(x, batch, &mut Mode::Train(&mut dropout));
@@ -357,7 +358,7 @@ impl Task for Supervised {
             seed: self.seed,
             interval: self.interval,
             steps: self.steps,
-            params: self.network.params.clone(),
+            params: self.network.params.to_vec(),
             buffers: self.network.buffers.clone(),
             optimizer: Some(self.optimizer.state().clone()),
             step_size: self.searcher.as_ref().map(|s| s.search.step_size()),

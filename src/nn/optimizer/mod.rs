@@ -5,6 +5,7 @@ mod spec;
 
 pub use spec::OptimizerSpec;
 
+use crate::nn::aligned::{AlignedVec, zeros};
 use rules::{AdamStep, Rmsprop, apply, share_and_rest};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -15,7 +16,7 @@ pub struct OptimizerState {
     /// Steps taken since [`Optimizer::reset`].
     pub steps: u64,
     /// The slots (momentum buffer, first and second moment, …), each as long as the parameters.
-    pub slots: Vec<Vec<f32>>,
+    pub slots: Vec<AlignedVec>,
 }
 
 /// What one step saw and did in a layer.
@@ -46,7 +47,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// An optimizer for `n` parameters.
     pub fn new(spec: OptimizerSpec, n: usize) -> Self {
-        let slots = vec![vec![0.0; n]; spec.slots()];
+        let slots = vec![zeros(n); spec.slots()];
         let mut optimizer = Optimizer { now: spec.clone(), spec, state: OptimizerState { steps: 0, slots } };
         optimizer.reset();
         optimizer

@@ -1,6 +1,7 @@
 //! The transforms of kernels, for neighbouring output channels at a time.
 
 use super::{A, A2, B, B2, COMPONENTS, KERNEL, LANES, SIDE};
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::gemm::transpose;
 use crate::nn::simd::vectorized;
 
@@ -78,23 +79,23 @@ pub struct Kernels {
     inputs: usize,
     outputs: usize,
     /// The kernels or their gradient, `[input channel][place][output channel]`.
-    places: Vec<f32>,
+    places: AlignedVec,
     /// `U: [component][input channel][output channel]`.
-    components: Vec<f32>,
+    components: AlignedVec,
     /// `U: [component][output channel][input channel]`.
-    transposed: Vec<f32>,
+    transposed: AlignedVec,
     /// `dU`, as `U`.
-    d_components: Vec<f32>,
+    d_components: AlignedVec,
 }
 
 impl Kernels {
     /// For these numbers of channels, multiples of [`LANES`].
     pub fn new(inputs: usize, outputs: usize) -> Self {
-        let components = vec![0.0; COMPONENTS * inputs * outputs];
+        let components = zeros(COMPONENTS * inputs * outputs);
         Kernels {
             inputs,
             outputs,
-            places: vec![0.0; KERNEL * inputs * outputs],
+            places: zeros(KERNEL * inputs * outputs),
             transposed: components.clone(),
             d_components: components.clone(),
             components,

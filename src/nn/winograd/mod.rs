@@ -27,6 +27,7 @@
 mod kernels;
 mod transform;
 
+use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::conv::Images;
 use crate::nn::gemm::{
     Trans,
@@ -76,7 +77,7 @@ pub(crate) struct Winograd {
 
 /// Transformed tiles.
 struct Tiles {
-    values: Vec<f32>,
+    values: AlignedVec,
     /// Between components: an odd number of cache lines, or they would compete for the same places in the cache.
     component: usize,
 }
@@ -85,7 +86,7 @@ impl Tiles {
     fn new(tiles: usize, channels: usize) -> Self {
         let even = (tiles * channels).is_multiple_of(2 * LANES);
         let component = tiles * channels + if even { LANES } else { 0 };
-        Tiles { values: vec![0.0; COMPONENTS * component], component }
+        Tiles { values: zeros(COMPONENTS * component), component }
     }
 
     fn component(&self, i: usize) -> &[f32] {
