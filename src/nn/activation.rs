@@ -75,8 +75,15 @@ pub(crate) fn activation_backward(activation: Activation, y: &[f32], dy: &mut [f
         #[inline(always)]
         || match activation {
             Activation::Identity => {}
-            // `y ≤ 0` rather than its negation: where y is NaN the gradient passes, as in PyTorch.
-            Activation::Relu => dy.iter_mut().zip(y).for_each(|(d, y)| *d = if *y <= 0.0 { 0.0 } else { *d }),
+            Activation::Relu => {
+                // Not known to the compiler: it would make a masked store, which takes AMD's cores a dozen cycles.
+                let all = std::hint::black_box(u32::MAX);
+                for (d, y) in dy.iter_mut().zip(y) {
+                    // `y ≤ 0` rather than its negation: where y is NaN the gradient passes, as in PyTorch.
+                    let kept = if *y <= 0.0 { 0 } else { all };
+                    *d = f32::from_bits(d.to_bits() & kept);
+                }
+            }
             Activation::Tanh => dy.iter_mut().zip(y).for_each(|(d, y)| *d *= 1.0 - y * y),
         },
     );
@@ -101,14 +108,13 @@ impl Layer for Pointwise {
     }
 
     fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        y.copy_from_slice(x);
         let activation = self.activation;
         vectorized(
             #[inline(always)]
             || match activation {
-                Activation::Identity => {}
-                Activation::Relu => y.iter_mut().for_each(|v| *v = relu(*v)),
-                Activation::Tanh => y.iter_mut().for_each(|v| *v = tanh(*v)),
+                Activation::Identity => y.copy_from_slice(x),
+                Activation::Relu => y.iter_mut().zip(x).for_each(|(y, x)| *y = relu(*x)),
+                Activation::Tanh => y.iter_mut().zip(x).for_each(|(y, x)| *y = tanh(*x)),
             },
         );
     }

@@ -13,10 +13,15 @@ pub struct MaxPool {
     output: Shape,
     size: usize,
     with_relu: bool,
+    /// From the beginning of a window to each of its corners, row by row.
+    corners: Vec<usize>,
     /// For each output, the corner of its window that holds its maximum, counted row by row, or [`CUT_OFF`]; images are
     /// `[row][column][channel]`.
     chosen: Vec<u32>,
 }
+
+/// Channels whose maxima are taken side by side.
+const LANES: usize = 16;
 
 /// In place of a corner where ReLU lets no gradient pass.
 const CUT_OFF: u32 = u32::MAX;
@@ -31,7 +36,9 @@ impl MaxPool {
             return Err(format!("a pooling window of side {size} on an image {}×{}", input.height, input.width));
         }
         let output = Shape::image(input.channels, input.height / size, input.width / size);
-        Ok(MaxPool { input, output, size, with_relu, chosen: vec![0; output.len() * max_batch] })
+        let corner = |i: usize| i / size * input.row_len() + i % size * input.channels;
+        let corners = (0..size * size).map(corner).collect();
+        Ok(MaxPool { input, output, size, with_relu, corners, chosen: vec![0; output.len() * max_batch] })
     }
 
     fn windows(&self) -> Windows {
@@ -46,24 +53,21 @@ impl MaxPool {
         let outputs = within.start * channels..within.end * channels;
         let outputs =
             y[outputs.clone()].chunks_exact_mut(channels).zip(self.chosen[outputs].chunks_exact_mut(channels));
+        let corners = &self.corners;
         vectorized(
             #[inline(always)]
             || {
                 for (i, (y, chosen)) in within.zip(outputs) {
-                    for corner in 0..windows.corners() {
-                        let x = &piece[windows.start(i, corner) - place.start..][..channels];
-                        for ((x, y), chosen) in x.iter().zip(&mut *y).zip(&mut *chosen) {
-                            // The value at the first corner always stays, a later one if it is larger or NaN.
-                            let better = corner == 0 || *x > *y || x.is_nan();
-                            *y = if better { *x } else { *y };
-                            *chosen = if better { corner as u32 } else { *chosen };
-                        }
+                    let window = &piece[windows.start(i) - place.start..];
+                    let (y, y_rest) = y.as_chunks_mut::<LANES>();
+                    let (chosen, chosen_rest) = chosen.as_chunks_mut::<LANES>();
+                    for (c, (y, chosen)) in y.iter_mut().zip(chosen).enumerate() {
+                        choose(&window[c * LANES..], corners, with_relu, y, chosen);
                     }
-                    if with_relu {
-                        for (y, chosen) in y.iter_mut().zip(chosen) {
-                            *chosen = if *y <= 0.0 { CUT_OFF } else { *chosen };
-                            *y = relu(*y);
-                        }
+                    let rest = &window[channels - y_rest.len()..];
+                    for (c, (y, chosen)) in y_rest.iter_mut().zip(chosen_rest).enumerate() {
+                        let (y, chosen) = (std::array::from_mut(y), std::array::from_mut(chosen));
+                        choose(&rest[c..], corners, with_relu, y, chosen);
                     }
                 }
             },
@@ -79,12 +83,14 @@ impl MaxPool {
         let within = windows.within(place);
         let outputs = within.start * channels..within.end * channels;
         let outputs = dy[outputs.clone()].chunks_exact(channels).zip(self.chosen[outputs].chunks_exact(channels));
+        let corners = &self.corners;
         vectorized(
             #[inline(always)]
             || {
                 for (i, (dy, chosen)) in within.zip(outputs) {
-                    for corner in 0..windows.corners() {
-                        let dx = &mut piece[windows.start(i, corner) - place.start..][..channels];
+                    let window = &mut piece[windows.start(i) - place.start..];
+                    for (corner, offset) in corners.iter().enumerate() {
+                        let dx = &mut window[*offset..][..channels];
                         for ((dx, dy), chosen) in dx.iter_mut().zip(dy).zip(chosen) {
                             *dx = if *chosen == corner as u32 { *dy } else { 0.0 };
                         }
@@ -129,11 +135,6 @@ struct Windows {
 }
 
 impl Windows {
-    #[inline(always)]
-    fn corners(self) -> usize {
-        self.size * self.size
-    }
-
     /// The windows, counted through the batch, in a part of the input that ends and begins between their rows.
     fn within(self, part: &Range<usize>) -> Range<usize> {
         let Windows { input, output, size } = self;
@@ -144,15 +145,37 @@ impl Windows {
         before(part.start)..before(part.end)
     }
 
-    /// Where the channels at a corner of window `i` begin in the batch.
+    /// Where window `i` begins in the batch.
     #[inline(always)]
-    fn start(self, i: usize, corner: usize) -> usize {
+    fn start(self, i: usize) -> usize {
         let Windows { input, output, size } = self;
         let (row, column) = (i / output.width, i % output.width);
         let (image, row) = (row / output.height, row % output.height);
-        let (y, x) = (row * size + corner / size, column * size + corner % size);
-        image * input.len() + y * input.row_len() + x * input.channels
+        image * input.len() + row * size * input.row_len() + column * size * input.channels
     }
+}
+
+/// The maxima of neighbouring channels over the corners of the window that begins `x`, and which corners hold them.
+#[inline(always)]
+fn choose<const N: usize>(x: &[f32], corners: &[usize], with_relu: bool, y: &mut [f32; N], chosen: &mut [u32; N]) {
+    let at = |offset: usize| *x[offset..].first_chunk::<N>().expect("a window lies inside its image");
+    let (mut largest, mut holders) = (at(corners[0]), [0; N]);
+    for (corner, offset) in corners.iter().enumerate().skip(1) {
+        let x = at(*offset);
+        for l in 0..N {
+            // The first of equal values stays; NaN wins.
+            let better = x[l] > largest[l] || x[l].is_nan();
+            largest[l] = if better { x[l] } else { largest[l] };
+            holders[l] = if better { corner as u32 } else { holders[l] };
+        }
+    }
+    if with_relu {
+        for l in 0..N {
+            holders[l] = if largest[l] <= 0.0 { CUT_OFF } else { holders[l] };
+            largest[l] = relu(largest[l]);
+        }
+    }
+    (*y, *chosen) = (largest, holders);
 }
 
 /// Mean over each channel's positions (`torch.nn.AdaptiveAvgPool2d(1)`).
