@@ -67,6 +67,12 @@ impl Examples {
     pub fn gather(&self, chosen: &[u32], x: &mut [f32], y: &mut [u8]) {
         let width = self.shape.len();
         let (x, y) = (&mut x[..chosen.len() * width], &mut y[..chosen.len()]);
+        // One value a kilobyte of every example, so that the waits for memory overlap instead of following each other.
+        let mut bits = 0;
+        for first in (256..width).step_by(256) {
+            chosen.iter().for_each(|example| bits ^= self.x[*example as usize * width + first].to_bits());
+        }
+        std::hint::black_box(bits);
         for ((&example, x), y) in chosen.iter().zip(x.chunks_exact_mut(width)).zip(y) {
             let example = example as usize;
             x.copy_from_slice(&self.x[example * width..][..width]);
