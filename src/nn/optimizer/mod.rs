@@ -135,18 +135,18 @@ impl Optimizer {
             OptimizerSpec::Sgd { momentum, nesterov, weight_decay } => {
                 let [velocity, ..] = slots;
                 if velocity.is_empty() {
-                    return apply(w, g, [], |w, g, _| lr32 * (g + weight_decay * w));
+                    return apply(w, g, [], move |w, g, _| lr32 * (g + weight_decay * w));
                 }
                 // The first step takes the gradient as it is.
                 let kept = if steps == 1 { 0.0 } else { momentum };
                 if nesterov {
-                    apply(w, g, [velocity], |w, g, [m]| {
+                    apply(w, g, [velocity], move |w, g, [m]| {
                         let g = g + weight_decay * w;
                         *m = kept * *m + g;
                         lr32 * (g + momentum * *m)
                     })
                 } else {
-                    apply(w, g, [velocity], |w, g, [m]| {
+                    apply(w, g, [velocity], move |w, g, [m]| {
                         *m = kept * *m + (g + weight_decay * w);
                         lr32 * *m
                     })
@@ -156,18 +156,18 @@ impl Optimizer {
                 let adam = AdamStep::new(lr, betas, eps, steps);
                 let decay = weight_decay as f32;
                 let [m, v, _] = slots;
-                apply(w, g, [m, v], |w, g, moments| adam.update(g + decay * w, moments))
+                apply(w, g, [m, v], move |w, g, moments| adam.update(g + decay * w, moments))
             }
             OptimizerSpec::Adamw { betas, eps, weight_decay } => {
                 let adam = AdamStep::new(lr, betas, eps, steps);
                 let decay = (lr * weight_decay) as f32;
                 let [m, v, _] = slots;
-                apply(w, g, [m, v], |w, g, moments| decay * w + adam.update(g, moments))
+                apply(w, g, [m, v], move |w, g, moments| decay * w + adam.update(g, moments))
             }
             OptimizerSpec::Adadelta { rho, eps, weight_decay } => {
                 let (rho, rest) = share_and_rest(rho);
                 let [square, delta, _] = slots;
-                apply(w, g, [square, delta], |w, g, [square, delta]| {
+                apply(w, g, [square, delta], move |w, g, [square, delta]| {
                     let g = g + weight_decay * w;
                     *square = rho * *square + rest * g * g;
                     let step = (*delta + eps).sqrt() / (*square + eps).sqrt() * g;
@@ -178,14 +178,14 @@ impl Optimizer {
             OptimizerSpec::Adagrad { lr_decay, eps, weight_decay, .. } => {
                 let lr = (lr / (1.0 + (steps - 1) as f64 * lr_decay)) as f32;
                 let [sum, ..] = slots;
-                apply(w, g, [sum], |w, g, [sum]| {
+                apply(w, g, [sum], move |w, g, [sum]| {
                     let g = g + weight_decay * w;
                     *sum += g * g;
                     lr * g / (sum.sqrt() + eps)
                 })
             }
             // The step size that `LineSearch::find` has found is `lr`.
-            OptimizerSpec::Sls(_) => apply(w, g, [], |_, g, _| lr32 * g),
+            OptimizerSpec::Sls(_) => apply(w, g, [], move |_, g, _| lr32 * g),
             OptimizerSpec::Rmsprop { alpha, eps, momentum, centered, weight_decay } => {
                 let has_momentum = self.spec.accepts_momentum();
                 let rule = Rmsprop { alpha: share_and_rest(alpha), eps, momentum, weight_decay, lr: lr32 };
