@@ -110,7 +110,8 @@ impl Supervised {
         let classes = train.classes;
         let layers = config.model.layers(classes)?;
         let widest = Network::new(shape, &layers, 1)?.widest_activation().max(shape.len());
-        let evaluation_batch = (EVALUATION_VALUES / widest).clamp(1, 1024);
+        let most_evaluated = splits.val_a.len().max(splits.val_b.len()).max(splits.test.len());
+        let evaluation_batch = (EVALUATION_VALUES / widest).clamp(1, 1024).min(most_evaluated);
         let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch))?;
         let outputs = network.output_shape().len();
         if outputs != classes {
