@@ -164,11 +164,11 @@ impl Product<'_> {
         let width = 2 * S::F32_LANES;
         let spread_left = ta == Trans::Yes && a_col >= SPREAD_LEFT && n >= SHARED_LEFT;
         if spread_left && packed_left.len() < PANEL_DEPTH.min(k) * m {
-            packed_left.resize(PANEL_DEPTH.min(k) * m, 0.0);
+            *packed_left = zeros(PANEL_DEPTH.min(k) * m);
         }
         let spread = tb == Trans::No && b_stride >= SPREAD && m >= SHARED;
         if (tb == Trans::Yes || spread) && packed.len() < PANEL_DEPTH.min(k) * width {
-            packed.resize(PANEL_DEPTH.min(k) * width, 0.0);
+            *packed = zeros(PANEL_DEPTH.min(k) * width);
         }
         for p in (0..k).step_by(PANEL_DEPTH) {
             let depth = PANEL_DEPTH.min(k - p);
