@@ -6,6 +6,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use lrpilot::agent::{Policy, Ppo, PpoConfig, Slot};
 use lrpilot::env::{Env, Formulation, LrEnv, Observation};
+use lrpilot::nn::aligned::{AlignedVec, zeros};
 use lrpilot::nn::batch_norm::BatchNorm;
 use lrpilot::nn::conv::{Conv2d, Window};
 use lrpilot::nn::gemm::{Trans, Update, matmul};
@@ -17,6 +18,7 @@ use lrpilot::rng::{Purpose, stream};
 use lrpilot::run::RunConfig;
 use lrpilot::schedule::Learned;
 use lrpilot::schedule::learned::Provenance;
+use lrpilot::task::data::Examples;
 use lrpilot::task::{Knobs, Measurement, NoisyQuadratic, Preset, Task, TaskConfig};
 use rand::RngExt as _;
 
@@ -27,10 +29,10 @@ fn main() {
 const CLASSES: usize = 10;
 const BATCH: usize = 64;
 
-/// Uniform values in [−1, 1).
-fn random(len: usize) -> Vec<f32> {
+/// Uniform values in [−1, 1), in memory as networks have theirs.
+fn random(len: usize) -> AlignedVec {
     let mut rng = stream(0, Purpose::Data, len as u64);
-    (0..len).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect()
+    AlignedVec::from((0..len).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect::<Vec<f32>>())
 }
 
 fn labels(len: usize) -> Vec<u8> {
@@ -40,7 +42,7 @@ fn labels(len: usize) -> Vec<u8> {
 /// `m × n × k` and how the operands lie.
 type Product = (usize, usize, usize, Trans, Trans);
 
-/// Where they occur: dense layers forward (digits-mlp, mnist-mlp), a component of Winograd's tiles in mnist-cnn (forward,
+/// Where they occur: dense layers forward (digits-mlp, mnist-mlp), mnist-mlp's weights' gradient, a component of Winograd's tiles in mnist-cnn (forward,
 /// gradient of the weights, of the input) and in resnet with few and with many channels, a first convolution's windows, gradients
 /// of the weights and the input of mnist-cnn's first dense layer.
 const PRODUCTS: [(&str, Product); 12] = [
@@ -66,7 +68,7 @@ fn by_name<T: Copy>(table: &[(&str, T)], name: &str) -> T {
 #[divan::bench(args = PRODUCTS.map(|p| p.0))]
 fn product(bencher: Bencher, name: &str) {
     let (m, n, k, ta, tb) = by_name(&PRODUCTS, name);
-    let (a, b, mut c) = (random(m * k), random(k * n), vec![0.0; m * n]);
+    let (a, b, mut c) = (random(m * k), random(k * n), zeros(m * n));
     bencher.counter(ItemsCount::new(2 * m * n * k)).bench_local(|| {
         matmul(m, n, k, black_box(&a), ta, black_box(&b), tb, &mut c, Update::Overwrite);
     });
@@ -77,7 +79,7 @@ fn product(bencher: Bencher, name: &str) {
 #[allow(unsafe_code)]
 fn product_by_gemm_crate(bencher: Bencher, name: &str) {
     let (m, n, k, ta, tb) = by_name(&PRODUCTS, name);
-    let (a, b, mut c) = (random(m * k), random(k * n), vec![0.0f32; m * n]);
+    let (a, b, mut c) = (random(m * k), random(k * n), zeros(m * n));
     let (a_row, a_col) = if ta == Trans::No { (k as isize, 1) } else { (1, m as isize) };
     let (b_row, b_col) = if tb == Trans::No { (n as isize, 1) } else { (1, k as isize) };
     bencher.counter(ItemsCount::new(2 * m * n * k)).bench_local(|| {
@@ -104,13 +106,13 @@ const CONVOLUTIONS: [(&str, (Shape, usize, usize)); 4] = [
 /// A layer with its parameters, its buffers and what goes in and out, for one batch.
 struct Bed<L> {
     layer: L,
-    params: Vec<f32>,
+    params: AlignedVec,
     buffers: Vec<f32>,
-    grads: Vec<f32>,
-    x: Vec<f32>,
-    y: Vec<f32>,
-    dy: Vec<f32>,
-    dx: Vec<f32>,
+    grads: AlignedVec,
+    x: AlignedVec,
+    y: AlignedVec,
+    dy: AlignedVec,
+    dx: AlignedVec,
 }
 
 impl<L: Layer> Bed<L> {
@@ -120,11 +122,11 @@ impl<L: Layer> Bed<L> {
         Bed {
             params: random(params),
             buffers: vec![1.0; layer.buffers().iter().map(|p| p.len()).sum()],
-            grads: vec![0.0; params],
+            grads: zeros(params),
             x: random(BATCH * input.len()),
-            y: vec![0.0; output],
+            y: zeros(output),
             dy: random(output),
-            dx: vec![0.0; BATCH * input.len()],
+            dx: zeros(BATCH * input.len()),
             layer,
         }
     }
@@ -197,6 +199,21 @@ fn optimizer_step(bencher: Bencher, name: &str) {
     let mut optimizer = Optimizer::new(spec, PARAMETERS);
     let (mut params, grads) = (random(PARAMETERS), random(PARAMETERS));
     bencher.counter(ItemsCount::new(PARAMETERS)).bench_local(|| optimizer.step(&mut params, black_box(&grads), 1e-6));
+}
+
+/// Copy a batch of 64 out of 5,120 images of MNIST's size, others every time; items are images.
+#[divan::bench]
+fn batch_gather(bencher: Bencher) {
+    const IMAGES: u32 = 5120;
+    let shape = Shape::flat(784);
+    let pixels = random(IMAGES as usize * shape.len()).to_vec();
+    let examples = Examples { shape, classes: CLASSES, x: pixels, y: labels(IMAGES as usize) };
+    let (mut x, mut y) = (zeros(BATCH * shape.len()), labels(BATCH));
+    let mut rng = stream(0, Purpose::BatchOrder, 0);
+    bencher
+        .counter(ItemsCount::new(BATCH))
+        .with_inputs(|| [0; BATCH].map(|_: u32| rng.random_range(0..IMAGES)))
+        .bench_local_refs(|chosen| examples.gather(black_box(chosen), &mut x, &mut y));
 }
 
 /// A policy of two tanh layers of 64.

@@ -64,9 +64,7 @@ impl DerefMut for AlignedVec {
 
 impl Clone for AlignedVec {
     fn clone(&self) -> Self {
-        let mut copy = zeros(self.len());
-        copy.copy_from_slice(self);
-        copy
+        Self::from(&**self)
     }
 }
 
@@ -76,11 +74,17 @@ impl PartialEq for AlignedVec {
     }
 }
 
+impl From<&[f32]> for AlignedVec {
+    fn from(values: &[f32]) -> Self {
+        let mut copy = zeros(values.len());
+        copy.copy_from_slice(values);
+        copy
+    }
+}
+
 impl From<Vec<f32>> for AlignedVec {
     fn from(values: Vec<f32>) -> Self {
-        let mut copy = zeros(values.len());
-        copy.copy_from_slice(&values);
-        copy
+        Self::from(&values[..])
     }
 }
 

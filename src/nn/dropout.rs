@@ -30,6 +30,7 @@ impl Dropout {
     }
 }
 
+/// What a value is multiplied by.
 #[inline(always)]
 fn factor(kept: u8, scale: f32) -> f32 {
     if kept == 0 { 0.0 } else { scale }

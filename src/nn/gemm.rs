@@ -2,8 +2,8 @@
 //!
 //! A tile of `C` stays in registers while `k` runs. Operands are read where they lie; only a transposed `B`, whose rows
 //! do not suit vector loads, and operands whose values for a tile compete for the same places in a level-1 cache are
-//! packed first, part by part, into buffers that each thread keeps. Every element is one chain of fused multiply-adds in the order of `k`, whatever the tile or the
-//! instruction set, so AVX-512, AVX2 and NEON give the same bits.
+//! packed first, part by part, into buffers that each thread keeps. Every element is one chain of fused multiply-adds in
+//! the order of `k`, whatever the tile or the instruction set, so AVX-512, AVX2 and NEON give the same bits.
 //!
 //! Not here: threads (a run is single-threaded), f64, scaling factors.
 #![allow(unsafe_code)]
@@ -86,22 +86,7 @@ pub fn matmul_strided(
     }
     let (a_row, a_col) = if ta == Trans::No { (a_stride, 1) } else { (1, a_stride) };
     PACKED.with_borrow_mut(|packed| {
-        pulp::Arch::new().dispatch(Product {
-            m,
-            n,
-            k,
-            a,
-            a_row,
-            a_col,
-            ta,
-            b,
-            b_stride,
-            tb,
-            c,
-            c_stride,
-            update,
-            packed,
-        });
+        pulp::Arch::new().dispatch(Product { m, n, k, a, a_row, a_col, b, b_stride, tb, c, c_stride, update, packed });
     });
 }
 
@@ -110,9 +95,9 @@ const PANEL_DEPTH: usize = 256;
 
 /// Distance between the rows of `B`, a page, from which on a panel is packed even if it is not transposed: rows that far
 /// apart compete for the same few places in a level-1 cache.
-const SPREAD: usize = 1024;
+const SPREAD_RIGHT: usize = 1024;
 /// Rows of `A` that must share a panel to make that worth while.
-const SHARED: usize = 32;
+const SHARED_RIGHT: usize = 32;
 
 /// Distance between the values that a tile reads of a transposed `A`, one for each `k`, from which on they compete in the
 /// same way.
@@ -132,7 +117,6 @@ struct Product<'a> {
     a: &'a [f32],
     a_row: usize,
     a_col: usize,
-    ta: Trans,
     b: &'a [f32],
     b_stride: usize,
     tb: Trans,
@@ -159,16 +143,16 @@ impl Product<'_> {
     /// Panels of two vectors of columns; within a panel, tiles of `TWO` rows, of `ONE` if a single vector holds the columns.
     #[inline(always)]
     fn run<S: Simd, const TWO: usize, const ONE: usize>(self, simd: S) {
-        let Product { m, n, k, a, a_row, a_col, ta, b, b_stride, tb, c, c_stride, update, packed } = self;
-        let [packed_left, packed] = packed;
+        let Product { m, n, k, a, a_row, a_col, b, b_stride, tb, c, c_stride, update, packed } = self;
+        let [packed_left, packed_right] = packed;
         let width = 2 * S::F32_LANES;
-        let spread_left = ta == Trans::Yes && a_col >= SPREAD_LEFT && n >= SHARED_LEFT;
+        let spread_left = a_col >= SPREAD_LEFT && n >= SHARED_LEFT;
         if spread_left && packed_left.len() < PANEL_DEPTH.min(k) * m {
             *packed_left = zeros(PANEL_DEPTH.min(k) * m);
         }
-        let spread = tb == Trans::No && b_stride >= SPREAD && m >= SHARED;
-        if (tb == Trans::Yes || spread) && packed.len() < PANEL_DEPTH.min(k) * width {
-            *packed = zeros(PANEL_DEPTH.min(k) * width);
+        let spread_right = tb == Trans::No && b_stride >= SPREAD_RIGHT && m >= SHARED_RIGHT;
+        if (tb == Trans::Yes || spread_right) && packed_right.len() < PANEL_DEPTH.min(k) * width {
+            *packed_right = zeros(PANEL_DEPTH.min(k) * width);
         }
         for p in (0..k).step_by(PANEL_DEPTH) {
             let depth = PANEL_DEPTH.min(k - p);
@@ -182,15 +166,15 @@ impl Product<'_> {
             for j in (0..n).step_by(width) {
                 let columns = width.min(n - j);
                 let (right, right_row) = match tb {
-                    Trans::No if spread => {
-                        pack(columns, depth, &b[p * b_stride + j..], b_stride, packed, width);
-                        (packed.as_ptr(), width)
+                    Trans::No if spread_right => {
+                        pack(columns, depth, &b[p * b_stride + j..], b_stride, packed_right, width);
+                        (packed_right.as_ptr(), width)
                     }
                     Trans::No => (b[p * b_stride + j..].as_ptr(), b_stride),
                     Trans::Yes => {
                         let b = &b[j * b_stride + p..];
-                        pack_transposed(simd, columns, depth, b, b_stride, packed, width);
-                        (packed.as_ptr(), width)
+                        pack_transposed(simd, columns, depth, b, b_stride, packed_right, width);
+                        (packed_right.as_ptr(), width)
                     }
                 };
                 let panel = Panel { simd, depth, a_row, a_col, right, right_row, columns, c_row: c_stride, add };
@@ -426,7 +410,7 @@ mod tests {
         fn is_the_definition(
             m in 1usize..40, n in prop_oneof![3 => 1usize..70, 1 => SHARED_LEFT..SHARED_LEFT + 30], k in 1usize..300,
             ta in trans(), tb in trans(), add: bool, seed: u32,
-            apart in prop_oneof![3 => 0usize..20, 1 => Just(SPREAD_LEFT), 1 => Just(SPREAD)],
+            apart in prop_oneof![3 => 0usize..20, 1 => Just(SPREAD_LEFT), 1 => Just(SPREAD_RIGHT)],
         ) {
             let value = |i: usize| ((i as f32 + seed as f32 * 1e-6) * 0.7391).sin();
             let stride = |trans, rows: usize, columns: usize| apart + if trans == Trans::No { columns } else { rows };
