@@ -229,3 +229,22 @@ impl Layer for GlobalAvgPool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of equal values the first one gets the gradient, as in PyTorch: in whole vectors of channels and in what is left.
+    #[test]
+    fn the_first_of_equal_maxima_gets_the_gradient() {
+        let input = Shape::image(LANES + 1, 2, 2);
+        let mut pool = MaxPool::new(input, 2, false, 1).unwrap();
+        let (x, mut y) = (vec![3.0; input.len()], vec![0.0; LANES + 1]);
+        pool.take_in(&x, &(0..x.len()), &mut y);
+        assert_eq!(y, [3.0; LANES + 1]);
+        let mut dx = vec![f32::NAN; input.len()];
+        pool.pass_back(&[2.0; LANES + 1], &(0..x.len()), &mut dx);
+        let (first, others) = dx.split_at(LANES + 1);
+        assert!(first.iter().all(|d| *d == 2.0) && others.iter().all(|d| *d == 0.0), "{dx:?}");
+    }
+}
