@@ -15,7 +15,8 @@ use std::time::Instant;
 const ENVIRONMENTS: usize = 64;
 const PRESETS: [&str; 3] = ["digits", "mnist-mlp", "mnist-cnn"];
 
-/// Times that one thread and all of them are measured in turn: a machine's speed changes between any two measurements.
+/// Times that all threads are measured, each between two measurements of one thread: a machine's speed changes between
+/// any two of them.
 const ROUNDS: usize = 9;
 
 /// One work with one thread and with more.
@@ -23,7 +24,8 @@ const ROUNDS: usize = 9;
 pub struct Scaling {
     work: &'static str,
     threads: usize,
-    /// Rate with all threads over the rate with one just before: median, smallest and largest of the rounds.
+    /// Rate with all threads over the mean rate with one just before and after: median, smallest and largest of the
+    /// rounds.
     speedup: f64,
     smallest: f64,
     largest: f64,
@@ -37,8 +39,12 @@ pub fn scaling(threads: usize, seconds: f64) -> Result<Vec<Scaling>> {
         steps_per_s.or(images_per_s).or(gflops).ok_or_else(|| Error::Bug(format!("{work} has no rate")))
     };
     let of_work = |work| {
-        let round = |_| Ok(1.0 / rate(work, 1)? * rate(work, threads)?);
-        let mut speedups = (0..ROUNDS).map(round).collect::<Result<Vec<f64>>>()?;
+        let mut before = rate(work, 1)?;
+        let mut round = || {
+            let (all, after) = (rate(work, threads)?, rate(work, 1)?);
+            Ok(2.0 * all / (std::mem::replace(&mut before, after) + after))
+        };
+        let mut speedups = (0..ROUNDS).map(|_| round()).collect::<Result<Vec<f64>>>()?;
         speedups.sort_by(f64::total_cmp);
         let [smallest, speedup, largest] = [0, ROUNDS / 2, ROUNDS - 1].map(|i| speedups[i]);
         Ok(Scaling { work, threads, speedup, smallest, largest })

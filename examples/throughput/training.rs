@@ -3,6 +3,7 @@
 use crate::pace::{repeat, side_by_side};
 use crate::{Line, WARM_UP};
 use lrpilot::Result;
+use lrpilot::nn::aligned::{AlignedVec, zeros};
 use lrpilot::nn::loss::cross_entropy;
 use lrpilot::nn::models::named;
 use lrpilot::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape};
@@ -115,7 +116,7 @@ struct Training<'a> {
     steps: u64,
     order: Vec<u32>,
     next: usize,
-    x: Vec<f32>,
+    x: AlignedVec,
     y: Vec<u8>,
 }
 
@@ -132,7 +133,7 @@ impl<'a> Training<'a> {
             steps: 0,
             order: (0..examples.len() as u32).collect(),
             next: examples.len(),
-            x: vec![0.0; BATCH * model.shape.len()],
+            x: zeros(BATCH * model.shape.len()),
             y: vec![0; BATCH],
             examples,
         })

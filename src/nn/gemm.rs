@@ -404,6 +404,17 @@ mod tests {
         prop_oneof![Just(Trans::No), Just(Trans::Yes)]
     }
 
+    /// Whether the machine's vectors have fused multiply-adds.
+    #[cfg(target_arch = "x86_64")]
+    fn fuses() -> bool {
+        pulp::x86::V3::try_new().is_some()
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn fuses() -> bool {
+        cfg!(target_arch = "aarch64")
+    }
+
     proptest! {
         /// Bit for bit the definition: one chain of fused multiply-adds for every element.
         #[test]
@@ -421,7 +432,7 @@ mod tests {
             let mut c = before.clone();
             let update = if add { Update::Add } else { Update::Overwrite };
             matmul_strided(m, n, k, (&a, a_stride), ta, (&b, b_stride), tb, (&mut c, c_stride), update);
-            let fused = pulp::x86::V3::try_new().is_some() || cfg!(target_arch = "aarch64");
+            let fused = fuses();
             for i in 0..m {
                 for j in 0..n {
                     let mut want = if add { before[i * c_stride + j] } else { 0.0 };
