@@ -73,3 +73,14 @@ fn a_reader_that_has_gone_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
 }
+
+#[test]
+fn a_budget_too_small_to_compare_is_refused_before_anything_is_learned() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let output = lrpilot(&["demo", "--out", out.to_str().unwrap(), "--set", "learn.epochs=4999"]);
+    assert_eq!(output.status.code(), Some(78));
+    let message = text(&output.stderr);
+    assert!(message.contains("learn.epochs: 4999 epochs are less than one grid of 100 LRs, 5000"), "{message}");
+    assert!(!out.exists());
+}

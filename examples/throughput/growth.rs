@@ -17,7 +17,7 @@ const PRESETS: [&str; 3] = ["digits", "mnist-mlp", "mnist-cnn"];
 
 /// Times that all threads are measured, each between two measurements of one thread: a machine's speed changes between
 /// any two of them.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 25;
 
 /// One work with one thread and with more.
 #[derive(Serialize)]

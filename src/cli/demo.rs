@@ -5,6 +5,7 @@ use crate::Result;
 use crate::atomic::write_atomic;
 use crate::report::svg::{LrSeries, lr_chart};
 use crate::report::table;
+use crate::run::compare::tuning_seeds;
 use crate::run::demo::{DemoOptions, DemoResult, demo};
 use crate::run::folder::RunFolder;
 use crate::run::sensitivity::sensitivities;
@@ -47,6 +48,8 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
     let config = context::load_config(&args.task, &args.set, Some(args.seed))?;
     let runner = context::runner(&config, global)?;
+    // What would stop the comparison is said before anything is learned.
+    tuning_seeds(config.learn.epochs, &runner.spec()?)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/demo-{}", config.task.name())));
     let folder = RunFolder::create_or_resume(&out, &context::to_toml(&config)?, args.resume)?;
     let progress = context::progress(global);

@@ -81,12 +81,6 @@ pub fn compare(
     stop: &StopFlag,
 ) -> Result<(Comparison, Vec<RunRecord>)> {
     let spec = runner.spec()?;
-    if spec.finds_lr {
-        return Err(Error::usage(
-            "schedules cannot be compared on a line search",
-            "choose another optimizer, e.g. sgd",
-        ));
-    }
     let tuning_seeds = tuning_seeds(options.budget_epochs, &spec)?;
     let families = families(&spec);
     progress.start(planned_epochs(options, &families, tuning_seeds, &spec), "comparing");
@@ -137,7 +131,16 @@ pub fn compare(
 }
 
 /// Seeds per grid point that the budget allows.
-fn tuning_seeds(budget_epochs: u64, spec: &TaskSpec) -> Result<usize> {
+///
+/// # Errors
+/// If schedules cannot be compared on the task, or the budget is below one grid.
+pub(crate) fn tuning_seeds(budget_epochs: u64, spec: &TaskSpec) -> Result<usize> {
+    if spec.finds_lr {
+        return Err(Error::usage(
+            "schedules cannot be compared on a line search",
+            "choose another optimizer, e.g. sgd",
+        ));
+    }
     let grid = (GRID_POINTS * spec.horizon) as u64;
     match (budget_epochs / grid) as usize {
         0 => {
