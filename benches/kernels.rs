@@ -42,9 +42,9 @@ fn labels(len: usize) -> Vec<u8> {
 /// `m × n × k` and how the operands lie.
 type Product = (usize, usize, usize, Trans, Trans);
 
-/// Where they occur: dense layers forward (digits-mlp, mnist-mlp), mnist-mlp's weights' gradient, a component of Winograd's tiles in mnist-cnn (forward,
-/// gradient of the weights, of the input) and in resnet with few and with many channels, a first convolution's windows, gradients
-/// of the weights and the input of mnist-cnn's first dense layer.
+/// Where they occur: dense layers forward (digits-mlp, mnist-mlp), mnist-mlp's weights' gradient, a component of Winograd's
+/// tiles in mnist-cnn (forward, gradient of the weights, of the input) and in resnet with few and with many channels, a first
+/// convolution's windows, gradients of the weights and the input of mnist-cnn's first dense layer.
 const PRODUCTS: [(&str, Product); 12] = [
     ("64x32x64", (64, 32, 64, Trans::No, Trans::Yes)),
     ("64x128x784", (64, 128, 784, Trans::No, Trans::Yes)),

@@ -206,3 +206,16 @@ fn a_policy_for_another_observation_is_refused() {
     succeeds(&mut lrpilot(&evaluate));
     fails(lrpilot(&evaluate).args(["--set", "task.model=\"mlp-8\""]), 65, &["policy.safetensors", "3 layers", "has 2"]);
 }
+
+/// Before a folder is made, which would be in the way of the next attempt.
+#[test]
+fn a_budget_below_one_grid_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (learned, compared) = (dir.path().join("learned"), dir.path().join("compared"));
+    let learn = ["learn", "digits", "--out", learned.to_str().unwrap(), "--set", "env.formulation=paper"];
+    succeeds(lrpilot(&learn).args(["--set", "ppo.n_steps=100", "--set", "learn.epochs=200"]));
+    let policy = learned.join("policy.safetensors");
+    let compare = ["compare", policy.to_str().unwrap(), "--task", "digits", "--out", compared.to_str().unwrap()];
+    fails(&mut lrpilot(&compare), 78, &["learn.epochs", "200 epochs are less than one grid of 100 LRs, 5000"]);
+    assert!(!compared.exists());
+}

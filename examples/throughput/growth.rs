@@ -42,7 +42,9 @@ pub fn scaling(threads: usize, seconds: f64) -> Result<Vec<Scaling>> {
         let mut before = rate(work, 1)?;
         let mut round = || {
             let (all, after) = (rate(work, threads)?, rate(work, 1)?);
-            Ok(2.0 * all / (std::mem::replace(&mut before, after) + after))
+            let speedup = 2.0 * all / (before + after);
+            before = after;
+            Ok(speedup)
         };
         let mut speedups = (0..ROUNDS).map(|_| round()).collect::<Result<Vec<f64>>>()?;
         speedups.sort_by(f64::total_cmp);

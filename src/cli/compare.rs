@@ -3,6 +3,7 @@
 use super::{GlobalArgs, context, error::print, output};
 use crate::Result;
 use crate::report::table;
+use crate::run::compare::tuning_seeds;
 use crate::run::folder::RunFolder;
 use crate::run::learn::Learner;
 use crate::run::sensitivity::sensitivities;
@@ -65,6 +66,8 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
         seed: config.seed,
         command: &context::command_line(),
     };
+    // What would stop the comparison is said before a folder is made.
+    tuning_seeds(options.budget_epochs, &spec)?;
     let folder = RunFolder::create_or_resume(&args.out, &context::to_toml(&config)?, args.resume)?;
     let store = Store::open(&folder.results())?;
     let progress = context::progress(global);

@@ -178,9 +178,9 @@ impl Product<'_> {
                     }
                 };
                 let panel = Panel { simd, depth, a_row, a_col, right, right_row, columns, c_row: c_stride, add };
-                // SAFETY: `matmul_strided` checked that the operands hold their shapes. The tiles read the m rows and columns
-                // p..p+depth of A (or of its packed copy), rows p..p+depth and columns j..j+columns of B (or of its packed copy), and read and
-                // write that part of C, which is borrowed mutably and so overlaps neither.
+                // SAFETY: `matmul_strided` checked that the operands hold their shapes. The tiles read the m rows and
+                // columns p..p+depth of A (or of its packed copy), rows p..p+depth and columns j..j+columns of B (or of
+                // its packed copy), and read and write that part of C, which is borrowed mutably and so overlaps neither.
                 unsafe { panel.tiles::<TWO, ONE>(m, left, c.as_mut_ptr().add(j)) };
             }
         }

@@ -42,7 +42,7 @@ const NOISE: f32 = f32::EPSILON;
 #[inline(always)]
 fn multiply<const M: usize, const N: usize>(matrix: &[[f32; N]; M], v: &[[f32; LANES]; N]) -> [[f32; LANES]; M] {
     let mut product = [[0.0; LANES]; M];
-    // The loop over channels outside: inside, for AVX-512, the compiler takes the others for the vector's.
+    // Channels outermost: were they innermost, the compiler would vectorise over the rows for AVX-512, with gathers.
     for l in 0..LANES {
         for (sum, row) in product.iter_mut().zip(matrix) {
             for (weight, v) in row.iter().zip(v) {
