@@ -9,6 +9,7 @@ mod normalizer;
 mod policy;
 mod ppo;
 mod rollout;
+mod tanh;
 
 pub use config::{PpoConfig, Squash};
 pub use distribution::{Head, log_prob_categorical, log_prob_gaussian};

@@ -1,6 +1,7 @@
 //! A frozen deterministic policy: tanh layers and a linear head, evaluated one observation at a time.
 
 use crate::agent::normalizer::RunningMoments;
+use crate::agent::tanh::tanh;
 use crate::nn::simd::vectorized;
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +66,7 @@ impl Policy {
             y.resize(pair[1], 0.0);
             affine(weight, bias, x, y);
             if !last {
-                y.iter_mut().for_each(|v| *v = v.tanh());
+                y.iter_mut().for_each(|v| *v = tanh(*v));
             }
             std::mem::swap(x, y);
         }

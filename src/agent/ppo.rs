@@ -7,6 +7,7 @@ use crate::agent::loss::{Minibatch, categorical_loss, gaussian_loss, value_loss}
 use crate::agent::normalizer::{ReturnNormalizer, RunningMoments};
 use crate::agent::policy::Policy;
 use crate::agent::rollout::{Episode, Rollout, Slot, gae};
+use crate::agent::tanh::tanh;
 use crate::env::Space;
 use crate::nn::init::{normal, orthogonal};
 use crate::nn::norms::sum_sq;
@@ -257,7 +258,7 @@ impl Ppo {
         let Space::Box { low, high } = &self.space else { return sample.to_vec() };
         let bound = |((a, low), high): ((&f32, &f32), &f32)| match self.config.squash {
             Squash::None => a.clamp(*low, *high),
-            Squash::Tanh => low + (a.tanh() + 1.0) * 0.5 * (high - low),
+            Squash::Tanh => low + (tanh(*a) + 1.0) * 0.5 * (high - low),
         };
         sample.iter().zip(low).zip(high).map(bound).collect()
     }
