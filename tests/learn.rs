@@ -93,7 +93,7 @@ fn threads_and_interruptions_do_not_change_a_bit() {
     let output = child.wait_with_output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{message}");
-    assert!(message.contains("--resume"), "{message}");
+    assert!(message.contains("--resume") && message.contains("a second signal"), "{message}");
     succeeds(&mut learn(&stopped, &["--resume"]));
     assert!(results(&stopped) == expected, "an interrupted run resumes to other bits");
 }

@@ -105,6 +105,9 @@ const SPREAD_LEFT: usize = 128;
 /// Columns of `C` that must share them to make packing worth while.
 const SHARED_LEFT: usize = 256;
 
+/// Values in a cache line.
+const LINE: usize = 16;
+
 thread_local! {
     /// A packed part of `A` and a packed panel of `B`. They grow to the largest ones of the thread and stay.
     static PACKED: RefCell<[AlignedVec; 2]> = RefCell::new([zeros(0), zeros(0)]);
@@ -167,7 +170,7 @@ impl Product<'_> {
                 let columns = width.min(n - j);
                 let (right, right_row) = match tb {
                     Trans::No if spread_right => {
-                        pack(columns, depth, &b[p * b_stride + j..], b_stride, packed_right, width);
+                        pack(simd, columns, depth, &b[p * b_stride + j..], b_stride, packed_right, width);
                         (packed_right.as_ptr(), width)
                     }
                     Trans::No => (b[p * b_stride + j..].as_ptr(), b_stride),
@@ -258,6 +261,12 @@ impl<S: Simd> Panel<S> {
                     }
                 }
             }
+            if !self.add {
+                // By the time that the sums are there, so are the lines that they go to.
+                for r in 0..MR {
+                    prefetch(c.wrapping_add(r * self.c_row), NV * lanes);
+                }
+            }
             let (mut a, mut b) = (left, self.right);
             for _ in 0..self.depth {
                 let mut x = [simd.splat_f32s(0.0); NV];
@@ -316,11 +325,36 @@ unsafe fn load<S: Simd>(simd: S, from: *const f32, masked: bool, mask: MemMask<S
     unsafe { if masked { simd.mask_load_ptr_f32s(mask, from) } else { from.cast::<S::f32s>().read_unaligned() } }
 }
 
-/// `to[p][j] = b[p][j]` for `j < columns`, rows of `b` being `stride` apart and those of `to` `width`.
+/// Ask for the cache lines of `count` values, which may be anywhere and begin at a line most often.
 #[inline(always)]
-fn pack(columns: usize, depth: usize, b: &[f32], stride: usize, to: &mut [f32], width: usize) {
+fn prefetch(first: *const f32, count: usize) {
+    for line in 0..count.div_ceil(LINE) {
+        let place = first.wrapping_add(line * LINE);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86-64 has the instruction, and it reads nothing.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast())
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = place;
+    }
+}
+
+/// `to[p][j] = b[p][j]` for `j < columns`, rows of `b` being `stride` apart and those of `to` `width`; the columns after
+/// them are asked for, because such rows are too far apart for the processor to guess them.
+#[inline(always)]
+fn pack<S: Simd>(_: S, columns: usize, depth: usize, b: &[f32], stride: usize, to: &mut [f32], width: usize) {
     for p in 0..depth {
-        to[p * width..][..columns].copy_from_slice(&b[p * stride..][..columns]);
+        let (from, to) = (&b[p * stride..][..columns], &mut to[p * width..][..columns]);
+        if columns == 2 * S::F32_LANES {
+            prefetch(b.as_ptr().wrapping_add(p * stride + width), width);
+            // Vectors instead of a call, which costs as much as a line.
+            for v in [0, S::F32_LANES] {
+                to[v..][..S::F32_LANES].copy_from_slice(&from[v..][..S::F32_LANES]);
+            }
+        } else {
+            to.copy_from_slice(from);
+        }
     }
 }
 
