@@ -1,7 +1,7 @@
 //! The `lrpilot` command.
 
 use clap::Parser;
-use lrpilot::cli::{self, Cli, error, signals};
+use lrpilot::cli::{self, Cli, error};
 use lrpilot::run::stop::StopFlag;
 use std::process::ExitCode;
 
@@ -10,6 +10,5 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(usage) => return error::report_usage(&usage),
     };
-    let stop = StopFlag::new();
-    error::report(signals::install(&stop).and_then(|()| cli::run(cli, &stop)))
+    error::report(cli::run(cli, &StopFlag::new()))
 }

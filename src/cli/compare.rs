@@ -70,7 +70,7 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
     tuning_seeds(options.budget_epochs, &spec)?;
     let folder = RunFolder::create_or_resume(&args.out, &context::to_toml(&config)?, args.resume)?;
     let store = Store::open(&folder.results())?;
-    let progress = context::progress(global);
+    let progress = context::stoppable(global, stop)?;
     let (comparison, runs) = context::on_threads(global, || compare(&runner, &options, Some(store), &*progress, stop))?;
     let (_, _, policies) = &options.policies[0];
     let sensitivities = sensitivities(&config, &runner, &policies[0])?;

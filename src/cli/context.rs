@@ -1,14 +1,16 @@
 //! What the subcommands share: configuration, data folder, threads, progress, clock.
 
-use super::{GlobalArgs, ProgressKind};
+use super::{GlobalArgs, ProgressKind, signals};
 use crate::config;
 use crate::env::Formulation;
 use crate::report::progress::{Bars, JsonLines, Progress, Silent};
+use crate::run::stop::StopFlag;
 use crate::run::{RunConfig, Runner};
 use crate::schedule::Learned;
 use crate::task::{Preset, TaskSpec};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The configuration named on the command line (a preset or a file), with `--set` and `--seed` laid on it.
@@ -95,16 +97,26 @@ pub fn on_threads<R: Send>(global: &GlobalArgs, f: impl FnOnce() -> Result<R> + 
     pool.map_err(|e| Error::usage(format!("threads cannot be started: {e}"), "give fewer with --threads"))?.install(f)
 }
 
+/// The progress that `--progress` asks for, of work that saves and stops at a signal and says so there.
+///
+/// # Errors
+/// [`Error::Io`] if the operating system refuses a handler.
+pub fn stoppable(global: &GlobalArgs, stop: &StopFlag) -> Result<Arc<dyn Progress>> {
+    let progress = progress(global);
+    signals::install(stop, Arc::clone(&progress))?;
+    Ok(progress)
+}
+
 /// The progress that `--progress` asks for.
-pub fn progress(global: &GlobalArgs) -> Box<dyn Progress> {
+pub fn progress(global: &GlobalArgs) -> Arc<dyn Progress> {
     match global.progress {
         // The bar itself stays invisible where standard error is no terminal.
-        ProgressKind::Auto | ProgressKind::Bar => Box::new(Bars::default()),
+        ProgressKind::Auto | ProgressKind::Bar => Arc::new(Bars::default()),
         ProgressKind::Json => {
             let start = Instant::now();
-            Box::new(JsonLines::new(std::io::stderr(), move || start.elapsed()))
+            Arc::new(JsonLines::new(std::io::stderr(), move || start.elapsed()))
         }
-        ProgressKind::Silent => Box::new(Silent),
+        ProgressKind::Silent => Arc::new(Silent),
     }
 }
 

@@ -52,7 +52,7 @@ pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> 
     tuning_seeds(config.learn.epochs, &runner.spec()?)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/demo-{}", config.task.name())));
     let folder = RunFolder::create_or_resume(&out, &context::to_toml(&config)?, args.resume)?;
-    let progress = context::progress(global);
+    let progress = context::stoppable(global, stop)?;
     let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };
     let options = DemoOptions {
         config: config.clone(),

@@ -41,7 +41,7 @@ pub fn run(args: &LearnArgs, global: &super::GlobalArgs, stop: &StopFlag) -> Res
     let runner = context::runner(&config, global)?;
     let planned = planned_epochs(&config, &runner)?;
     let folder = RunFolder::create_or_resume(&args.out, &context::to_toml(&config)?, args.resume)?;
-    let progress = context::progress(global);
+    let progress = context::stoppable(global, stop)?;
     progress.start(planned, "learning");
     let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };
     let policy = context::on_threads(global, || learn_in(folder.path(), &config, &runner, &around))?;

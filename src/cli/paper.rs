@@ -95,7 +95,7 @@ pub fn run(args: &PaperArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/paper-{}", scale.name())));
     let config = format!("command = \"paper\"\nscale = \"{}\"\nseed = {}\n", scale.name(), args.seed);
     let folder = RunFolder::create_or_resume(&out, &config, args.resume)?;
-    let progress = context::progress(global);
+    let progress = context::stoppable(global, stop)?;
     let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };
     let runs = context::on_threads(global, || paper::run(folder.path(), &all, &chosen, &runners, &around))?;
     let results = results(scale, args.seed, &runs, &all, &context::machine())?;

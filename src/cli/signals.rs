@@ -1,18 +1,21 @@
-//! SIGINT and SIGTERM: the first asks the run to save and stop, and says so; the second ends the process at once.
+//! SIGINT and SIGTERM for work that can be resumed: the first asks it to save and stop, and says so; the second ends the
+//! process at once.
 
+use crate::report::progress::Progress;
 use crate::run::stop::StopFlag;
 use crate::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use std::sync::Arc;
 
 /// Exit code of the second signal: what was saved last can still be resumed.
 const INTERRUPTED: i32 = 75;
 
-/// Connect the signals to `stop`. To be called once, by the program's `main`.
+/// Connect the signals to `stop`, and on Unix tell `progress` of the first one. To be called at most once.
 ///
 /// # Errors
 /// [`Error::Io`] if the operating system refuses a handler.
-pub fn install(stop: &StopFlag) -> Result<()> {
+pub fn install(stop: &StopFlag, progress: Arc<dyn Progress>) -> Result<()> {
     let refused = |e| Error::io("signal handler", e);
     for signal in [SIGINT, SIGTERM] {
         // Handlers run in the order of registration, so the first signal passes the exit and sets the flag.
@@ -20,24 +23,22 @@ pub fn install(stop: &StopFlag) -> Result<()> {
             .and_then(|_| flag::register(signal, stop.handle()))
             .map_err(refused)?;
     }
-    #[cfg(unix)]
-    say_so().map_err(refused)?;
-    Ok(())
+    tell(progress).map_err(refused)
 }
 
-/// Tell at the first signal what is being waited for, which with large networks can take minutes.
+/// Tell what is waited for, which with large networks can take minutes.
 #[cfg(unix)]
-fn say_so() -> std::io::Result<()> {
-    use std::io::Write as _;
+fn tell(progress: Arc<dyn Progress>) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
-            // Nobody may be reading. The line begins anew, for a progress bar may stand in this one.
-            let _ = writeln!(
-                std::io::stderr(),
-                "\nstopping: the work in flight is finished and saved first; a second signal (Ctrl-C) stops at once"
-            );
+            progress.message("stopping: what is in flight is finished and saved first; a second signal stops at once");
         }
     });
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn tell(_: Arc<dyn Progress>) -> std::io::Result<()> {
     Ok(())
 }
