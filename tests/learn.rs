@@ -2,8 +2,9 @@
 //! input that harms nothing.
 
 use assert_cmd::cargo::cargo_bin;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 /// A budget of a few seconds: 12 updates of 4 × 25 epochs and the selection.
@@ -56,14 +57,25 @@ fn results(folder: &Path) -> [Vec<u8>; 2] {
 
 /// Wait until the run has saved `updates` updates.
 fn wait_for_updates(folder: &Path, updates: usize) {
-    for _ in 0..2000 {
+    wait_until(|| {
         let text = std::fs::read_to_string(folder.join("updates.jsonl")).unwrap_or_default();
-        if text.lines().count() >= updates && folder.join("checkpoint/HEAD").exists() {
+        text.lines().count() >= updates && folder.join("checkpoint/HEAD").exists()
+    });
+}
+
+#[track_caller]
+fn wait_until(reached: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if reached() {
             return;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("the run did not get to update {updates}");
+    panic!("the run did not get that far");
+}
+
+fn send(signal: &str, child: &Child) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
 #[test]
@@ -88,8 +100,7 @@ fn threads_and_interruptions_do_not_change_a_bit() {
 
     let child = learn(&stopped, &[]).spawn().unwrap();
     wait_for_updates(&stopped, 2);
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    send("-INT", &child);
     let output = child.wait_with_output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{message}");
@@ -106,14 +117,22 @@ fn the_first_signal_says_what_is_waited_for() {
     let mut command = Command::new(cargo_bin("lrpilot"));
     command.args(["learn", "digits", "--progress", "json", "--out"]).arg(&out).args(["--set", "ppo.n_steps=100"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while !out.join("updates.jsonl").exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    wait_until(|| out.join("updates.jsonl").exists());
+    send("-INT", &child);
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{told}");
     assert!(told.lines().any(|l| l.contains(r#""event":"message""#) && l.contains("a second signal")), "{told}");
+}
+
+/// SIGTERM, because a shell may have its background jobs ignore SIGINT.
+#[test]
+fn a_signal_ends_what_cannot_be_resumed() {
+    let evaluate = ["evaluate", "digits", "--schedule", "constant", "--lr", "0.01", "--set", "task.horizon=20000"];
+    let mut child = lrpilot(&evaluate).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    send("-TERM", &child);
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
 }
 
 #[test]

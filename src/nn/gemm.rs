@@ -8,7 +8,7 @@
 //! Not here: threads (a run is single-threaded), f64, scaling factors.
 #![allow(unsafe_code)]
 
-use crate::nn::aligned::{AlignedVec, zeros};
+use crate::nn::aligned::{AlignedVec, LINE, zeros};
 use pulp::{MemMask, Simd, WithSimd};
 use std::cell::RefCell;
 
@@ -104,9 +104,6 @@ const SHARED_RIGHT: usize = 32;
 const SPREAD_LEFT: usize = 128;
 /// Columns of `C` that must share them to make packing worth while.
 const SHARED_LEFT: usize = 256;
-
-/// Values in a cache line.
-const LINE: usize = 16;
 
 thread_local! {
     /// A packed part of `A` and a packed panel of `B`. They grow to the largest ones of the thread and stay.
@@ -328,8 +325,9 @@ unsafe fn load<S: Simd>(simd: S, from: *const f32, masked: bool, mask: MemMask<S
 /// Ask for the cache lines of `count` values, which may be anywhere and begin at a line most often.
 #[inline(always)]
 fn prefetch(first: *const f32, count: usize) {
-    for line in 0..count.div_ceil(LINE) {
-        let place = first.wrapping_add(line * LINE);
+    const VALUES: usize = LINE / size_of::<f32>();
+    for line in 0..count.div_ceil(VALUES) {
+        let place = first.wrapping_add(line * VALUES);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: every x86-64 has the instruction, and it reads nothing.
         unsafe {
@@ -348,7 +346,7 @@ fn pack<S: Simd>(_: S, columns: usize, depth: usize, b: &[f32], stride: usize, t
         let (from, to) = (&b[p * stride..][..columns], &mut to[p * width..][..columns]);
         if columns == 2 * S::F32_LANES {
             prefetch(b.as_ptr().wrapping_add(p * stride + width), width);
-            // Vectors instead of a call, which costs as much as a line.
+            // Whole vectors: a call of `memcpy` for so few bytes takes longer than they do.
             for v in [0, S::F32_LANES] {
                 to[v..][..S::F32_LANES].copy_from_slice(&from[v..][..S::F32_LANES]);
             }
