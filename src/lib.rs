@@ -4,17 +4,19 @@
 //! [`agent`], frozen into a [`schedule`], [`run`] and [`report`]ed.
 
 pub mod agent;
-pub mod atomic;
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod config;
 pub mod env;
 pub mod error;
 pub mod nn;
+pub mod paper;
+pub mod record;
 pub mod report;
 pub mod rng;
 pub mod run;
 pub mod schedule;
+pub mod settings;
+pub mod store;
 pub mod task;
 
 pub use error::{Error, Result};

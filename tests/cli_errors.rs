@@ -50,7 +50,7 @@ fn runs_lists_run_folders_only() {
     let root = dir.path().to_str().unwrap();
     assert!(text(&lrpilot(&["runs", root]).stdout).starts_with("no run folders in "));
     let out = dir.path().join("digits");
-    let folder = lrpilot::run::folder::RunFolder::create_or_resume(&out, "seed = 1", false).unwrap();
+    let folder = lrpilot::store::folder::RunFolder::create_or_resume(&out, "seed = 1", false).unwrap();
     let listed = lrpilot(&["runs", root]).stdout;
     assert!(text(&listed).contains(&format!("running (process {} on host ", std::process::id())));
     drop(folder);

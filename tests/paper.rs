@@ -2,9 +2,11 @@
 #![cfg(feature = "cli")]
 
 use assert_cmd::Command;
-use lrpilot::report::paper::{PaperResults, PaperTable, Reported, html};
+use lrpilot::paper::document::{PaperResults, PaperTable};
+use lrpilot::paper::page::html;
+use lrpilot::paper::reported::Reported;
+use lrpilot::paper::{Data, Scale, Work, plan};
 use lrpilot::run::RunConfig;
-use lrpilot::run::paper::{Data, Scale, Work, plan};
 use lrpilot::task::SupervisedConfig;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The agent on the noisy quadratic model, whose best schedule is known: it must not be short-sighted (Wu et al. 2018).
 
 use lrpilot::env::Formulation;
-use lrpilot::run::child::run_child;
+use lrpilot::run::trial::run_child;
 use lrpilot::run::{Learner, Method, Record, RunConfig, Runner};
 use lrpilot::task::{Preset, QuadraticConfig, TaskConfig, expected_loss, optimal_schedule};
 

@@ -2,9 +2,9 @@
 //!
 //! `LRPILOT_REPORT_DIR=folder cargo test --test report` keeps the page and the picture for looking at.
 
+use lrpilot::record::statistics::estimate;
+use lrpilot::record::*;
 use lrpilot::report::html::{ExtraTable, Provenance, ReportInput, Sensitivity, render};
-use lrpilot::report::record::*;
-use lrpilot::report::statistics::estimate;
 use lrpilot::report::svg::{LrSeries, lr_chart};
 use lrpilot::rng::{Purpose, stream};
 use rand::RngExt as _;

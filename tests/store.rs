@@ -1,6 +1,6 @@
 //! The record store survives what a crash or a disk can do to its file.
 
-use lrpilot::run::store::{self, Store};
+use lrpilot::store::journal::{self, Store};
 use proptest::prelude::*;
 use std::fs;
 use std::path::PathBuf;
@@ -84,7 +84,7 @@ fn zeros_at_the_end_are_cut_and_reported() {
     let (_dir, path) = filled(&three());
     let good = fs::read(&path).unwrap();
     fs::write(&path, [good.as_slice(), &[0; 512]].concat()).unwrap();
-    assert_eq!(store::read::<Record>(&path).unwrap(), three());
+    assert_eq!(journal::read::<Record>(&path).unwrap(), three());
     let store: Store<Record> = Store::open(&path).unwrap();
     assert_eq!((store.cut_bytes(), store.len()), (512, 3));
     assert_eq!(fs::read(&path).unwrap(), good);
@@ -93,7 +93,7 @@ fn zeros_at_the_end_are_cut_and_reported() {
 #[test]
 fn other_files_and_other_records_are_refused() {
     let (dir, path) = filled(&three());
-    assert!(store::read::<Vec<u64>>(&path).unwrap_err().to_string().contains("line 1 is not a record of this kind"));
+    assert!(journal::read::<Vec<u64>>(&path).unwrap_err().to_string().contains("line 1 is not a record of this kind"));
     let other = dir.path().join("notes.txt");
     fs::write(&other, "my notes\n").unwrap();
     assert_eq!(Store::<Record>::open(&other).unwrap_err().exit_code(), 65);
@@ -105,7 +105,7 @@ fn one_writer_and_any_reader() {
     let (_dir, path) = filled(&three());
     let mut writer: Store<Record> = Store::open(&path).unwrap();
     assert_eq!(Store::<Record>::open(&path).unwrap_err().exit_code(), 64);
-    assert_eq!(store::read::<Record>(&path).unwrap(), three());
+    assert_eq!(journal::read::<Record>(&path).unwrap(), three());
     writer.truncate(1).unwrap();
     writer.append(&(9, "after".into())).unwrap();
     assert_eq!(writer.read_all().unwrap(), [three()[0].clone(), (9, "after".into())]);

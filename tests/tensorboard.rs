@@ -1,7 +1,7 @@
 //! Event files: our own reading of the format, and TensorBoard's.
 
 use lrpilot::Error;
-use lrpilot::report::record::UpdateRecord;
+use lrpilot::record::UpdateRecord;
 use lrpilot::report::tensorboard::{EventWriter, decode, file_name};
 use std::path::Path;
 use std::process::Command;

@@ -4,13 +4,13 @@ use super::{GlobalArgs, context, error::print, output};
 use crate::Result;
 use crate::report::table;
 use crate::run::compare::tuning_seeds;
-use crate::run::folder::RunFolder;
-use crate::run::learn::Learner;
+use crate::run::learner::Learner;
 use crate::run::sensitivity::sensitivities;
 use crate::run::stop::StopFlag;
-use crate::run::store::Store;
 use crate::run::{CompareOptions, compare};
 use crate::schedule::Learned;
+use crate::store::folder::RunFolder;
+use crate::store::journal::Store;
 use clap::Args;
 use std::path::PathBuf;
 

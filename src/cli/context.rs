@@ -1,12 +1,13 @@
 //! What the subcommands share: configuration, data folder, threads, progress, clock.
 
+use super::bars::Bars;
 use super::{GlobalArgs, ProgressKind, signals};
-use crate::config;
 use crate::env::Formulation;
-use crate::report::progress::{Bars, JsonLines, Progress, Silent};
+use crate::record::progress::{JsonLines, Progress, Silent};
 use crate::run::stop::StopFlag;
 use crate::run::{RunConfig, Runner};
 use crate::schedule::Learned;
+use crate::settings;
 use crate::task::{Preset, TaskSpec};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -22,11 +23,11 @@ pub fn load_config(task: &str, set: &[String], seed: Option<u64>) -> Result<RunC
     let is_file = Preset::from_name(task).is_none() && (path.extension().is_some() || path.exists());
     let mut overlay = if is_file {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        config::parse::<toml::Table>(&text, task)?
+        settings::parse::<toml::Table>(&text, task)?
     } else {
         toml::Table::new()
     };
-    set.iter().try_for_each(|s| config::apply_set(&mut overlay, s))?;
+    set.iter().try_for_each(|s| settings::apply_set(&mut overlay, s))?;
     if let Some(seed) = seed {
         overlay.insert("seed".into(), toml::Value::Integer(seed as i64));
     }
@@ -43,7 +44,7 @@ pub fn load_config(task: &str, set: &[String], seed: Option<u64>) -> Result<RunC
         })?;
         base.insert("task".into(), named);
     }
-    let config: RunConfig = config::from_table(config::merge(base, overlay), task)?;
+    let config: RunConfig = settings::from_table(settings::merge(base, overlay), task)?;
     config.check()?;
     Ok(config)
 }

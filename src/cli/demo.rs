@@ -2,15 +2,15 @@
 
 use super::{GlobalArgs, context, error::print, output};
 use crate::Result;
-use crate::atomic::write_atomic;
 use crate::report::svg::{LrSeries, lr_chart};
 use crate::report::table;
 use crate::run::compare::tuning_seeds;
 use crate::run::demo::{DemoOptions, DemoResult, demo};
-use crate::run::folder::RunFolder;
 use crate::run::sensitivity::sensitivities;
 use crate::run::session::Surroundings;
 use crate::run::stop::StopFlag;
+use crate::store::atomic::write_atomic;
+use crate::store::folder::RunFolder;
 use clap::Args;
 use std::path::PathBuf;
 

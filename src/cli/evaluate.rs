@@ -1,8 +1,8 @@
 //! Arguments of `lrpilot evaluate TASK --schedule NAME|POLICY`.
 
 use super::{GlobalArgs, SeedList, context, error::print};
-use crate::run::child::{Method, Record, run_child};
 use crate::run::export::export_replay;
+use crate::run::trial::{Method, Record, run_child};
 use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
 use crate::task::{Task, TaskSpec};
 use crate::{Error, Result};

@@ -1,7 +1,7 @@
 //! Download a data set: mirrors in turn, a temporary file beside the final one, the checksum of the content, then the
 //! final name. A partial download never stands under it.
 
-use crate::report::progress::Progress;
+use crate::record::progress::Progress;
 use crate::task::data::{DataFile, DatasetName, verify, verify_file};
 use crate::{Error, Result};
 use std::fs::File;

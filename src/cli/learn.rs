@@ -2,12 +2,12 @@
 
 use super::{context, error::print, output};
 use crate::Result;
-use crate::report::record::UpdateRecord;
-use crate::run::folder::RunFolder;
+use crate::record::UpdateRecord;
 use crate::run::sensitivity::sensitivities;
 use crate::run::session::{Surroundings, learn_in, planned_epochs};
 use crate::run::stop::StopFlag;
-use crate::run::store::read;
+use crate::store::folder::RunFolder;
+use crate::store::journal::read;
 use clap::Args;
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, each with its arguments and a `run` function.
 
+pub mod bars;
 pub mod compare;
 pub mod completions;
 pub mod context;

@@ -2,10 +2,10 @@
 
 use super::context::{command_line, machine};
 use crate::Result;
-use crate::atomic::write_atomic;
+use crate::record::{Comparison, RunRecord, UpdateRecord};
 use crate::report::html::{Provenance, ReportInput, Sensitivity, render};
-use crate::report::record::{Comparison, RunRecord, UpdateRecord};
 use crate::report::table;
+use crate::store::atomic::write_atomic;
 use std::path::Path;
 
 /// Write `comparison.json`, `comparison.md`, `comparison.csv` and `report.html` to `folder`.

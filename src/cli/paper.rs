@@ -2,13 +2,14 @@
 
 use super::{GlobalArgs, context, error::print};
 use crate::Result;
-use crate::atomic::write_atomic;
-use crate::report::paper::{figures, html, markdown};
-use crate::run::folder::RunFolder;
-use crate::run::paper::results::results;
-use crate::run::paper::{self, Experiment, Part, Runners, Scale, choose, plan};
+use crate::paper::document::{figures, markdown};
+use crate::paper::page::html;
+use crate::paper::tables::results;
+use crate::paper::{self, Experiment, Part, Runners, Scale, choose, plan};
 use crate::run::session::Surroundings;
 use crate::run::stop::StopFlag;
+use crate::store::atomic::write_atomic;
+use crate::store::folder::RunFolder;
 use crate::task::{Knobs, SupervisedConfig};
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};

@@ -1,9 +1,9 @@
 //! Arguments of `lrpilot report DIR`.
 
 use super::{error::print, output};
-use crate::report::record::{Comparison, RunRecord, UpdateRecord};
-use crate::run::folder::CONFIG_FILE;
-use crate::run::store::read;
+use crate::record::{Comparison, RunRecord, UpdateRecord};
+use crate::store::folder::CONFIG_FILE;
+use crate::store::journal::read;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! `lrpilot runs`: run folders and how far they are.
 
 use super::error::print;
-use crate::run::folder::CONFIG_FILE;
-use crate::run::lock::RunLock;
+use crate::store::folder::CONFIG_FILE;
+use crate::store::lock::RunLock;
 use crate::{Error, Result};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};

@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM for work that can be resumed: the first asks it to save and stop, and says so; the second ends the
 //! process at once.
 
-use crate::report::progress::Progress;
+use crate::record::progress::Progress;
 use crate::run::stop::StopFlag;
 use crate::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};

@@ -142,7 +142,7 @@ mod tests {
     fn policies_start_where_they_learned_to() {
         let start = |initial_lr| {
             let config = RunConfig::preset("noisy-quadratic", Formulation::Pilot).unwrap();
-            let spec = crate::run::child::Runner::new(&config.task, None).unwrap().spec().unwrap();
+            let spec = crate::run::trial::Runner::new(&config.task, None).unwrap().spec().unwrap();
             let control = EnvConfig { initial_lr, ..config.env }.parts(&spec).unwrap().control;
             (control.anchor_reach, control.initial_lr)
         };

@@ -1,8 +1,8 @@
 //! From records to the few numbers that a chart needs: medians, quartiles, axes. Independent of how charts are drawn.
 
-use super::record::{Comparison, IntervalRecord, RunRecord, UpdateRecord};
-use super::statistics::quantile;
 use super::table::sorted;
+use crate::record::statistics::quantile;
+use crate::record::{Comparison, IntervalRecord, RunRecord, UpdateRecord};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 

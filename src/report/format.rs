@@ -1,6 +1,6 @@
 //! How numbers are written for people: one place, so that terminal, Markdown and HTML agree.
 
-use super::record::Estimate;
+use crate::record::Estimate;
 
 /// A number to 4 significant digits: plain between 10⁻³ and 10⁵, scientific outside; `—` if not finite.
 ///

@@ -6,8 +6,8 @@
 
 use super::chart::{self, Axis, Chart};
 use super::format::{count, estimate, significant};
-use super::record::{Comparison, MethodResult, RunRecord, UpdateRecord};
 use super::table;
+use crate::record::{Comparison, MethodResult, RunRecord, UpdateRecord};
 use crate::{Error, Result};
 use askama::Template;
 use serde::{Deserialize, Serialize};
@@ -277,15 +277,15 @@ impl Row {
 }
 
 impl<'a> ClaimText<'a> {
-    fn new(claim: &'a super::record::Claim) -> Self {
-        let super::record::Claim { statement, held, evidence } = claim;
+    fn new(claim: &'a crate::record::Claim) -> Self {
+        let crate::record::Claim { statement, held, evidence } = claim;
         ClaimText { held: *held, statement, evidence }
     }
 }
 
 impl<'a> BreakEvenText<'a> {
-    fn new(break_even: &'a super::record::BreakEven) -> Self {
-        let super::record::BreakEven { method, trainings, how } = break_even;
+    fn new(break_even: &'a crate::record::BreakEven) -> Self {
+        let crate::record::BreakEven { method, trainings, how } = break_even;
         let after = match trainings {
             Some(1) => "after 1 training".into(),
             Some(n) => format!("after {} trainings", count(*n)),

@@ -6,10 +6,6 @@
 pub mod chart;
 pub mod format;
 pub mod html;
-pub mod paper;
-pub mod progress;
-pub mod record;
-pub mod statistics;
 pub mod svg;
 pub mod table;
 pub mod tensorboard;

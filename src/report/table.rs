@@ -1,7 +1,7 @@
 //! The comparison table as text for a terminal, Markdown, CSV and JSON: the same rows, order and claims in each.
 
 use super::format::{count, estimate, learning_rate};
-use super::record::{BreakEven, Claim, Comparison, Estimate, MethodResult};
+use crate::record::{BreakEven, Claim, Comparison, Estimate, MethodResult};
 use crate::{Error, Result};
 
 /// Kinds of method in the order of the table; unknown ones come last.

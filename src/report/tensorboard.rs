@@ -17,7 +17,7 @@
 //! each holding an `Event` protocol buffer; the few fields used are declared here by hand. Deliberately not here:
 //! the clock and host name (given by the caller), histograms, images.
 
-use super::record::UpdateRecord;
+use crate::record::UpdateRecord;
 use crate::{Error, Result};
 use prost::Message;
 use std::fs::{File, OpenOptions};

@@ -3,15 +3,15 @@
 //! Tuning and evaluation use different seeds, and each tuned method is run again on the fresh ones: the smallest of many
 //! tuning runs is a lucky one. Runs are paired: a seed fixes initial weights and batch order whatever the method.
 
-use crate::report::progress::Progress;
-use crate::report::record::{BreakEven, Claim, Comparison, Estimate, MethodResult, RunRecord};
-use crate::report::statistics::{estimate, replace_non_finite};
+use crate::record::progress::Progress;
+use crate::record::statistics::{estimate, replace_non_finite};
+use crate::record::{BreakEven, Claim, Comparison, Estimate, MethodResult, RunRecord};
 use crate::rng::{Purpose, derive_seed};
-use crate::run::child::{Method, Record, Runner};
 use crate::run::jobs::{Job, Jobs};
 use crate::run::stop::StopFlag;
-use crate::run::store::Store;
+use crate::run::trial::{Method, Record, Runner};
 use crate::schedule::{GreedyLr, Learned, MetricDriven, OpenLoop, Plateau};
+use crate::store::journal::Store;
 use crate::task::TaskSpec;
 use crate::{Error, Result};
 

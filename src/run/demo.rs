@@ -3,14 +3,14 @@
 
 use crate::Result;
 use crate::env::Formulation;
-use crate::report::record::{Comparison, RunRecord, UpdateRecord};
-use crate::run::child::Runner;
+use crate::record::{Comparison, RunRecord, UpdateRecord};
 use crate::run::compare::{CompareOptions, compare};
 use crate::run::config::RunConfig;
-use crate::run::learn::Learner;
+use crate::run::learner::Learner;
 use crate::run::session::{Surroundings, learn_in, planned_epochs};
-use crate::run::store::{Store, read};
+use crate::run::trial::Runner;
 use crate::schedule::Learned;
+use crate::store::journal::{Store, read};
 use rayon::prelude::*;
 use std::path::Path;
 

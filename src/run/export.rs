@@ -4,11 +4,11 @@
 //! `data.safetensors` the standardised examples and the batch order of each epoch, `replay.json` the model, optimizer,
 //! learning rates and loss curve. Dropout is switched off, since no two frameworks draw the same masks.
 
-use crate::atomic::write_atomic;
 use crate::nn::layer::{LayerSpec, ParamInfo};
 use crate::nn::models::ModelSpec;
-use crate::report::record::{IntervalRecord, RunRecord};
-use crate::run::child::{Method, Record, Runner, run_child};
+use crate::record::{IntervalRecord, RunRecord};
+use crate::run::trial::{Method, Record, Runner, run_child};
+use crate::store::atomic::write_atomic;
 use crate::task::data::Examples;
 use crate::task::{Supervised, SupervisedConfig, Task as _};
 use crate::{Error, Result};

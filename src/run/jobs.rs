@@ -1,11 +1,11 @@
 //! Many training runs side by side: each a pure function of its specification, stored as soon as it is finished.
 
-use crate::report::progress::Progress;
-use crate::report::record::RunRecord;
-use crate::run::child::{Method, Record, Runner, run_child};
-use crate::run::job::{job_id, sha256_hex};
+use crate::record::RunRecord;
+use crate::record::progress::Progress;
 use crate::run::stop::StopFlag;
-use crate::run::store::Store;
+use crate::run::trial::{Method, Record, Runner, run_child};
+use crate::store::identity::{job_id, sha256_hex};
+use crate::store::journal::Store;
 use crate::task::TaskConfig;
 use crate::{Error, Result};
 use rayon::prelude::*;

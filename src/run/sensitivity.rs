@@ -5,8 +5,8 @@ use crate::agent::Policy;
 use crate::env::{Env as _, InitialLr, LrEnv};
 use crate::report::html::Sensitivity;
 use crate::rng::{Purpose, derive_seed};
-use crate::run::child::Runner;
 use crate::run::config::RunConfig;
+use crate::run::trial::Runner;
 use crate::schedule::Learned;
 
 /// Episodes whose observations are used.

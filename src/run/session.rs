@@ -1,16 +1,16 @@
 //! Learning inside a run folder: checkpoints, records, the frozen policy; interrupted at any moment, it goes on to the
 //! same bits.
 
-use crate::report::progress::{Progress, Status};
-use crate::report::record::UpdateRecord;
+use crate::record::UpdateRecord;
+use crate::record::progress::{Progress, Status};
 use crate::report::tensorboard::{EventWriter, file_name};
-use crate::run::checkpoint::Checkpoints;
-use crate::run::child::Runner;
 use crate::run::config::RunConfig;
-use crate::run::learn::Learner;
+use crate::run::learner::Learner;
 use crate::run::stop::StopFlag;
-use crate::run::store::Store;
+use crate::run::trial::Runner;
 use crate::schedule::Learned;
+use crate::store::checkpoint::Checkpoints;
+use crate::store::journal::Store;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 

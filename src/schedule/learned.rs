@@ -275,7 +275,7 @@ impl Learned {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        crate::atomic::write_atomic(path, &self.to_bytes()?)
+        crate::store::atomic::write_atomic(path, &self.to_bytes()?)
     }
 }
 

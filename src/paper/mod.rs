@@ -1,27 +1,30 @@
 //! The experiments of the paper: its grids, schedulers, agents and ablations as one list of parts, each resumable.
 //!
 //! [`plan`](plan::plan) says what there is to do, [`run`] does it and keeps every finished run below one folder, and
-//! [`results`](results::results) turns the runs into the paper's tables and figures. Each part's runs share the fresh
+//! [`tables`](tables::results) turns the runs into the paper's tables and figures. Each part's runs share the fresh
 //! seeds of the evaluation, so methods are paired.
 
+pub mod document;
 mod figures;
+pub mod page;
 pub mod plan;
-pub mod results;
+pub mod reported;
 pub mod scale;
+pub mod tables;
 
 pub use plan::{Experiment, Part, Work, plan};
 pub use scale::{Data, Scale};
 
 use crate::env::Formulation;
-use crate::report::progress::{Progress, Silent, Status};
-use crate::report::record::RunRecord;
-use crate::run::child::{Method, Record, Runner};
+use crate::record::RunRecord;
+use crate::record::progress::{Progress, Silent, Status};
 use crate::run::compare::final_loss;
 use crate::run::config::RunConfig;
-use crate::run::job::job_id;
 use crate::run::jobs::{Job, Jobs};
 use crate::run::session::{Surroundings, learn_in};
-use crate::run::store::Store;
+use crate::run::trial::{Method, Record, Runner};
+use crate::store::identity::job_id;
+use crate::store::journal::Store;
 use crate::task::{SupervisedConfig, TaskConfig};
 use crate::{Error, Result};
 use rayon::prelude::*;

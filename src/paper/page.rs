@@ -1,6 +1,6 @@
 //! `paper.html`: one file that needs nothing from outside.
 
-use super::{PaperResults, PaperTable};
+use super::document::{PaperResults, PaperTable};
 use crate::{Error, Result};
 use askama::Template;
 
@@ -34,7 +34,7 @@ impl PaperTable {
 /// [`Error::Bug`] only if the program's own template fails.
 ///
 /// ```
-/// use lrpilot::report::paper::{PaperResults, html};
+/// use lrpilot::paper::document::{PaperResults, html};
 /// assert!(html(&PaperResults { scale: "<smoke>".into(), ..PaperResults::default() })?.contains("&#60;smoke&#62;"));
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
@@ -46,7 +46,7 @@ pub fn html(results: &PaperResults) -> Result<String> {
         seeds: &f.seeds,
         data: data_address(&f.svg()),
     });
-    let page = Page { results, figures: figures.collect(), style: include_str!("../../../templates/report.css") };
+    let page = Page { results, figures: figures.collect(), style: include_str!("../../templates/report.css") };
     page.render().map_err(|e| Error::Bug(format!("paper.html: {e}")))
 }
 

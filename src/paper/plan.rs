@@ -3,10 +3,10 @@
 use crate::env::{KnobRange, Reward};
 use crate::nn::OptimizerSpec;
 use crate::nn::line_search::LineSearchConfig;
+use crate::paper::scale::{Data, Scale};
 use crate::rng::{Purpose, derive_seed};
 use crate::run::compare::log_grid;
 use crate::run::config::RunConfig;
-use crate::run::paper::scale::{Data, Scale};
 use crate::schedule::OpenLoop;
 use crate::task::SupervisedConfig;
 

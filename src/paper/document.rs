@@ -1,12 +1,6 @@
 //! The paper's tables and figures with our numbers beside theirs: a plain model, as Markdown and as one HTML page.
 //!
-//! Not here: where the numbers come from (`run::paper`).
-
-mod page;
-pub mod reported;
-
-pub use page::html;
-pub use reported::Reported;
+//! Not here: where the numbers come from (`paper`).
 
 use crate::report::svg::LrSeries;
 use std::fmt::Write as _;
@@ -69,7 +63,7 @@ pub struct PaperFigure {
 impl PaperFigure {
     /// The picture.
     pub fn svg(&self) -> String {
-        super::svg::line_chart(&self.x_label, &self.y_label, &self.series)
+        crate::report::svg::line_chart(&self.x_label, &self.y_label, &self.series)
     }
 }
 
@@ -81,7 +75,7 @@ pub fn figures(results: &PaperResults) -> Vec<(String, String)> {
 /// The report as Markdown; the figures are files beside it.
 ///
 /// ```
-/// use lrpilot::report::paper::{PaperResults, PaperTable, markdown};
+/// use lrpilot::paper::document::{PaperResults, PaperTable, markdown};
 /// let table = PaperTable {
 ///     title: "Table 1".into(),
 ///     columns: vec!["method".into(), "loss".into()],

@@ -1,7 +1,7 @@
 //! One training run of a network under some method: the unit of every evaluation.
 
 use crate::env::Action;
-use crate::report::record::{IntervalRecord, RunRecord};
+use crate::record::{IntervalRecord, RunRecord};
 use crate::schedule::metric::MetricState;
 use crate::schedule::{Learned, MetricDriven, OpenLoop};
 use crate::task::data::{DatasetName, Splits, load};

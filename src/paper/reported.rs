@@ -59,12 +59,12 @@ impl Reported {
     /// [`Error::Bug`] if it is not what this program expects.
     ///
     /// ```
-    /// let reported = lrpilot::report::paper::Reported::load()?;
+    /// let reported = lrpilot::paper::document::Reported::load()?;
     /// assert_eq!(reported.table[0].rows[1], ("SGD".to_string(), 0.034583, 0.189786, true));
     /// # Ok::<(), lrpilot::Error>(())
     /// ```
     pub fn load() -> Result<Self> {
-        toml::from_str(include_str!("../../../paper/reported.toml"))
+        toml::from_str(include_str!("../../paper/reported.toml"))
             .map_err(|e| Error::Bug(format!("paper/reported.toml: {e}")))
     }
 

@@ -1,4 +1,7 @@
-//! The records that runs write and reports read.
+//! What runs write and reports read: the record types, their statistics, and progress as events.
+
+pub mod progress;
+pub mod statistics;
 
 use serde::{Deserialize, Serialize};
 

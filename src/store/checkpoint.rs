@@ -3,8 +3,8 @@
 //! A folder with the two newest checkpoints `NUMBER.postcard` and a file `HEAD`, which lists them newest first in the
 //! format of `sha256sum` (so `sha256sum -c HEAD` checks them). A checkpoint exists once `HEAD` lists it.
 
-use super::job::sha256_hex;
-use crate::atomic::{publish, write_temporary};
+use super::identity::sha256_hex;
+use crate::store::atomic::{publish, write_temporary};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ const REMEDY: &str = "restore the folder from a copy, or start again with anothe
 /// The checkpoints in one folder.
 ///
 /// ```
-/// use lrpilot::run::checkpoint::Checkpoints;
+/// use lrpilot::store::checkpoint::Checkpoints;
 /// let dir = tempfile::tempdir().unwrap();
 /// let checkpoints = Checkpoints::new(dir.path());
 /// assert!(checkpoints.load_latest::<Vec<f32>>()?.is_none());

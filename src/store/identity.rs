@@ -1,6 +1,6 @@
 //! The identity of a job: equal specifications have equal ids, on every machine and in every version.
 
-use crate::config::canonical_json;
+use crate::settings::canonical_json;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 /// A job is a pure function of its specification, so a result stored under this id need not be computed again.
 ///
 /// ```
-/// use lrpilot::run::job::job_id;
+/// use lrpilot::store::identity::job_id;
 /// #[derive(serde::Serialize)]
 /// struct Spec { method: &'static str, seed: u64 }
 /// // printf '{"method":"cosine","seed":3}' | sha256sum
@@ -30,7 +30,7 @@ pub fn job_id(spec: &impl Serialize) -> String {
 /// ```
 /// // FIPS 180-2, appendix B.1
 /// assert_eq!(
-///     lrpilot::run::job::sha256_hex(b"abc"),
+///     lrpilot::store::identity::sha256_hex(b"abc"),
 ///     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 /// );
 /// ```

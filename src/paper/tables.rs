@@ -1,14 +1,15 @@
 //! From finished runs to the paper's tables, ours beside theirs.
 
 use crate::Result;
+use crate::paper::document::{PaperResults, PaperTable};
+use crate::paper::figures::figures;
+use crate::paper::plan::{Work, grid_optimizers, lr_name};
+use crate::paper::reported::Reported;
+use crate::paper::reported::ReportedTable;
+use crate::paper::{Data, Part, Runs, Scale};
+use crate::record::statistics::{estimate, replace_non_finite};
+use crate::record::{Estimate, RunRecord};
 use crate::report::format::{count, estimate as estimate_text, learning_rate, significant};
-use crate::report::paper::reported::ReportedTable;
-use crate::report::paper::{PaperResults, PaperTable, Reported};
-use crate::report::record::{Estimate, RunRecord};
-use crate::report::statistics::{estimate, replace_non_finite};
-use crate::run::paper::figures::figures;
-use crate::run::paper::plan::{Work, grid_optimizers, lr_name};
-use crate::run::paper::{Data, Part, Runs, Scale};
 use crate::schedule::distance::{log_area, warped};
 
 /// The runs with what is needed to read them.

@@ -23,7 +23,7 @@ const CRC_DIGITS: usize = 8;
 /// An append-only file of records of type `R`, with one writer.
 ///
 /// ```
-/// use lrpilot::run::store::Store;
+/// use lrpilot::store::journal::Store;
 /// let dir = tempfile::tempdir().unwrap();
 /// let mut store = Store::open(&dir.path().join("results.jsonl"))?;
 /// store.append(&(1, "one".to_owned()))?;

@@ -2,10 +2,10 @@
 
 use crate::agent::{Policy, Ppo, PpoState, Slot, SlotState, UpdateStats};
 use crate::env::{Env as _, EnvParts, LrEnv};
-use crate::report::record::UpdateRecord;
+use crate::record::UpdateRecord;
 use crate::rng::{Purpose, derive_seed};
-use crate::run::child::{Method, Record, Runner, run_child};
 use crate::run::config::RunConfig;
+use crate::run::trial::{Method, Record, Runner, run_child};
 use crate::schedule::{Learned, Provenance};
 use crate::{Error, Result};
 use rayon::prelude::*;

@@ -1,6 +1,6 @@
 //! Progress as events: the core calls a [`Progress`], and the front end decides what they look like.
 //!
-//! Implementations: [`Silent`], [`JsonLines`], and with the feature `cli` `Bars` on a terminal. A failure to write
+//! Implementations: [`Silent`] and [`JsonLines`]; the command line adds bars on a terminal. A failure to write
 //! progress is ignored on purpose: a closed pipe must not end a run that has results to save.
 
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub struct Status {
 /// What a long piece of work tells about itself. All methods do nothing by default and may be called from any thread.
 ///
 /// ```
-/// use lrpilot::report::progress::{Progress, Silent, Status};
+/// use lrpilot::record::progress::{Progress, Silent, Status};
 /// fn work(progress: &dyn Progress) {
 ///     progress.start(100, "tuning");
 ///     for i in 0..10 {
@@ -58,7 +58,7 @@ impl Progress for Silent {}
 /// `seconds_left` and the latest status, `"message"` with `text`, and `"finish"` with `summary` and `seconds`.
 ///
 /// ```
-/// use lrpilot::report::progress::{JsonLines, Progress};
+/// use lrpilot::record::progress::{JsonLines, Progress};
 /// let start = std::time::Instant::now();
 /// let progress = JsonLines::new(std::io::stderr(), move || start.elapsed());
 /// progress.start(10, "learning");
@@ -152,65 +152,6 @@ impl<W: Write + Send, C: Fn() -> Duration + Send + Sync> Progress for JsonLines<
 
     fn finish(&self, summary: &str) {
         self.emit(|state, now| JsonEvent::Finish { summary, seconds: now.saturating_sub(state.started).as_secs_f64() });
-    }
-}
-
-/// A bar on standard error; invisible when that is not a terminal.
-#[cfg(feature = "cli")]
-#[derive(Default)]
-pub struct Bars {
-    bar: Mutex<Option<indicatif::ProgressBar>>,
-}
-
-#[cfg(feature = "cli")]
-impl Bars {
-    fn with_bar(&self, act: impl FnOnce(&indicatif::ProgressBar)) {
-        if let Some(bar) = self.bar.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_ref() {
-            act(bar);
-        }
-    }
-}
-
-/// A line on standard error; unlike `eprintln!` it does not panic when nobody reads.
-#[cfg(feature = "cli")]
-fn say(text: &str) {
-    // Errors: see the module's text.
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-#[cfg(feature = "cli")]
-impl Progress for Bars {
-    fn start(&self, total: u64, what: &str) {
-        const SHAPE: &str =
-            "{prefix:<10} {bar:28.cyan/dim} {human_pos}/{human_len} epochs  {per_sec}  {eta} left  {msg}";
-        let bar = indicatif::ProgressBar::new(total).with_prefix(what.to_owned());
-        if let Ok(style) = indicatif::ProgressStyle::with_template(SHAPE) {
-            bar.set_style(style.progress_chars("━━╌"));
-        }
-        let previous = self.bar.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).replace(bar);
-        if let Some(unfinished) = previous {
-            unfinished.finish_and_clear();
-        }
-    }
-
-    fn advance(&self, epochs: u64) {
-        self.with_bar(|bar| bar.inc(epochs));
-    }
-
-    fn status(&self, status: Status) {
-        let text = |name: &str, v: Option<f64>| v.map(|v| format!("{name} {}", super::format::significant(v)));
-        let parts: Vec<String> =
-            [text("now", status.current), text("best", status.best)].into_iter().flatten().collect();
-        self.with_bar(|bar| bar.set_message(parts.join("  ")));
-    }
-
-    fn message(&self, text: &str) {
-        self.with_bar(|bar| bar.suspend(|| say(text)));
-    }
-
-    fn finish(&self, summary: &str) {
-        self.with_bar(|bar| bar.finish_and_clear());
-        say(summary);
     }
 }
 

@@ -1,10 +1,10 @@
 //! The paper's figures from finished runs.
 
+use crate::paper::document::PaperFigure;
+use crate::paper::tables::{Evidence, final_loss};
+use crate::record::{IntervalRecord, RunRecord};
 use crate::report::format::{count, learning_rate};
-use crate::report::paper::PaperFigure;
-use crate::report::record::{IntervalRecord, RunRecord};
 use crate::report::svg::LrSeries;
-use crate::run::paper::results::{Evidence, final_loss};
 
 /// What is drawn of a run.
 type Value = fn(&IntervalRecord) -> f64;

@@ -1,7 +1,7 @@
 //! The run folder: whose it is, and what is where in it.
 
 use super::lock::{LOCK_FILE, RunLock};
-use crate::atomic::{temporary_path, write_atomic};
+use crate::store::atomic::{temporary_path, write_atomic};
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub const CONFIG_FILE: &str = "config.toml";
 /// A run folder that is ours to write, locked until drop.
 ///
 /// ```
-/// use lrpilot::run::folder::RunFolder;
+/// use lrpilot::store::folder::RunFolder;
 /// let dir = tempfile::tempdir().unwrap();
 /// let out = dir.path().join("digits");
 /// let folder = RunFolder::create_or_resume(&out, "seed = 1\n", false)?;
@@ -61,12 +61,12 @@ impl RunFolder {
         &self.path
     }
 
-    /// Finished child runs, one per line ([`crate::report::record::RunRecord`]).
+    /// Finished child runs, one per line ([`crate::record::RunRecord`]).
     pub fn results(&self) -> PathBuf {
         self.path.join("results.jsonl")
     }
 
-    /// Updates of the agent, one per line ([`crate::report::record::UpdateRecord`]).
+    /// Updates of the agent, one per line ([`crate::record::UpdateRecord`]).
     pub fn updates(&self) -> PathBuf {
         self.path.join("updates.jsonl")
     }
@@ -81,7 +81,7 @@ impl RunFolder {
         self.path.join("policy.safetensors")
     }
 
-    /// The comparison ([`crate::report::record::Comparison`]).
+    /// The comparison ([`crate::record::Comparison`]).
     pub fn comparison(&self) -> PathBuf {
         self.path.join("comparison.json")
     }
@@ -135,8 +135,8 @@ fn check(dir: &Path, resume: bool) -> Result<bool> {
 fn same_config(path: &Path, given: &str) -> Result<()> {
     let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let place = path.display().to_string();
-    let theirs: toml::Table = crate::config::parse(&text, &place)?;
-    let ours: toml::Table = crate::config::parse(given, "configuration")?;
+    let theirs: toml::Table = crate::settings::parse(&text, &place)?;
+    let ours: toml::Table = crate::settings::parse(given, "configuration")?;
     match first_difference(&toml::Value::Table(theirs), &toml::Value::Table(ours)) {
         None => Ok(()),
         Some((key, before, now)) => Err(Error::config(

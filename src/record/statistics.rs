@@ -3,7 +3,7 @@
 //!
 //! Deliberately not here: significance tests. For a difference between paired runs, give [`estimate`] the differences.
 
-use super::record::Estimate;
+use super::Estimate;
 use crate::rng::{Purpose, stream};
 use crate::{Error, Result};
 use rand::RngExt as _;
@@ -16,7 +16,7 @@ pub const RESAMPLES: usize = 2_000;
 /// (`scipy.stats.trim_mean(values, 0.25)`, which `rliable` uses). NaN for no values or if any value is NaN.
 ///
 /// ```
-/// use lrpilot::report::statistics::interquartile_mean;
+/// use lrpilot::record::statistics::interquartile_mean;
 /// assert_eq!(interquartile_mean(&[100.0, 1.0, 2.0, 3.0]), 2.5);
 /// ```
 pub fn interquartile_mean(values: &[f64]) -> f64 {
@@ -37,7 +37,7 @@ fn middle_mean(values: &mut [f64]) -> f64 {
 /// The `q` quantile (0 ≤ q ≤ 1) of sorted values with linear interpolation (`numpy.quantile`'s default); NaN for none.
 ///
 /// ```
-/// use lrpilot::report::statistics::quantile;
+/// use lrpilot::record::statistics::quantile;
 /// assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
 /// ```
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
@@ -54,7 +54,7 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
 /// vanishing from the average. Choose what a useless network scores, e.g. the loss at chance, ln(classes).
 ///
 /// ```
-/// use lrpilot::report::statistics::replace_non_finite;
+/// use lrpilot::record::statistics::replace_non_finite;
 /// assert_eq!(replace_non_finite(&[0.1, f64::NAN], 10f64.ln()), [0.1, 10f64.ln()]);
 /// ```
 pub fn replace_non_finite(values: &[f64], penalty: f64) -> Vec<f64> {
@@ -72,7 +72,7 @@ pub fn replace_non_finite(values: &[f64], penalty: f64) -> Vec<f64> {
 /// [`replace_non_finite`]).
 ///
 /// ```
-/// use lrpilot::report::statistics::estimate;
+/// use lrpilot::record::statistics::estimate;
 /// let losses = [0.31, 0.29, 0.30, 0.35, 0.28, 0.33];
 /// let e = estimate(&losses, &[1, 1, 1, 2, 2, 2], 0)?;
 /// assert!(e.lo <= e.iqm && e.iqm <= e.hi);

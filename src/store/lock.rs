@@ -22,7 +22,7 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 /// always).
 ///
 /// ```
-/// use lrpilot::run::lock::RunLock;
+/// use lrpilot::store::lock::RunLock;
 /// let dir = tempfile::tempdir().unwrap();
 /// let lock = RunLock::acquire(dir.path())?;
 /// assert!(RunLock::acquire(dir.path()).is_err());

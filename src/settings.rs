@@ -15,9 +15,9 @@ use std::fmt::Write;
 /// #[derive(Debug, serde::Deserialize)]
 /// #[serde(deny_unknown_fields)]
 /// struct Learn { epochs: usize }
-/// let learn: Learn = lrpilot::config::parse("epochs = 3000", "learn.toml")?;
+/// let learn: Learn = lrpilot::settings::parse("epochs = 3000", "learn.toml")?;
 /// assert_eq!(learn.epochs, 3000);
-/// let error = lrpilot::config::parse::<Learn>("epochs = 1\nepoch = 3", "learn.toml").unwrap_err();
+/// let error = lrpilot::settings::parse::<Learn>("epochs = 1\nepoch = 3", "learn.toml").unwrap_err();
 /// assert_eq!(error.to_string(), "learn.toml, line 2: unknown key `epoch`; did you mean `epochs`?");
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
@@ -40,8 +40,8 @@ pub fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T> {
 /// #[derive(Debug, serde::Deserialize)]
 /// struct Learn { epochs: usize }
 /// let mut table = toml::Table::new();
-/// lrpilot::config::apply_set(&mut table, "epochs=3000")?;
-/// let learn: Learn = lrpilot::config::from_table(table, "--set")?;
+/// lrpilot::settings::apply_set(&mut table, "epochs=3000")?;
+/// let learn: Learn = lrpilot::settings::from_table(table, "--set")?;
 /// assert_eq!(learn.epochs, 3000);
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
@@ -64,7 +64,7 @@ pub fn from_table<T: DeserializeOwned>(table: toml::Table, place: &str) -> Resul
 /// ```
 /// let base = toml::toml! { learn = { epochs = 1, seed = 2 } };
 /// let overlay = toml::toml! { learn = { epochs = 3 } };
-/// let merged = lrpilot::config::merge(base, overlay);
+/// let merged = lrpilot::settings::merge(base, overlay);
 /// assert_eq!(merged, toml::toml! { learn = { epochs = 3, seed = 2 } });
 /// ```
 pub fn merge(mut base: toml::Table, overlay: toml::Table) -> toml::Table {
@@ -88,8 +88,8 @@ fn same_kind(below: &toml::Table, above: &toml::Table) -> bool {
 ///
 /// ```
 /// let mut table = toml::Table::new();
-/// lrpilot::config::apply_set(&mut table, "learn.epochs=3000")?;
-/// lrpilot::config::apply_set(&mut table, "env.formulation=paper")?;
+/// lrpilot::settings::apply_set(&mut table, "learn.epochs=3000")?;
+/// lrpilot::settings::apply_set(&mut table, "env.formulation=paper")?;
 /// assert_eq!(table["learn"]["epochs"].as_integer(), Some(3000));
 /// assert_eq!(table["env"]["formulation"].as_str(), Some("paper"));
 /// # Ok::<(), lrpilot::Error>(())
@@ -134,7 +134,7 @@ pub fn apply_set(table: &mut toml::Table, setting: &str) -> Result<()> {
 /// ```
 /// #[derive(serde::Serialize)]
 /// struct Spec { task: &'static str, lr: f64 }
-/// assert_eq!(lrpilot::config::canonical_json(&Spec { task: "noisy", lr: 0.1 }), r#"{"lr":0.1,"task":"noisy"}"#);
+/// assert_eq!(lrpilot::settings::canonical_json(&Spec { task: "noisy", lr: 0.1 }), r#"{"lr":0.1,"task":"noisy"}"#);
 /// ```
 ///
 /// # Panics

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// ```
 /// let dir = tempfile::tempdir().unwrap();
 /// let path = dir.path().join("policy.txt");
-/// lrpilot::atomic::write_atomic(&path, b"new")?;
+/// lrpilot::store::atomic::write_atomic(&path, b"new")?;
 /// assert_eq!(std::fs::read(&path).unwrap(), b"new");
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
