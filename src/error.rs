@@ -51,9 +51,28 @@ pub enum Error {
         /// The command that goes on from here.
         resume: String,
     },
+    /// A task that is not lrpilot's own failed.
+    #[error("task `{name}`: {source}")]
+    Task {
+        /// The task.
+        name: String,
+        /// Its reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A state that the program's own logic rules out.
     #[error("internal error: {0}; please report it with the command that led here")]
     Bug(String),
+}
+
+impl From<lrpilot_core::Error> for Error {
+    fn from(error: lrpilot_core::Error) -> Self {
+        match error {
+            lrpilot_core::Error::Config { place, message, remedy } => Error::Config { place, message, remedy },
+            lrpilot_core::Error::Data { path, message, remedy } => Error::Data { path, message, remedy },
+            lrpilot_core::Error::Io { path, source } => Error::Io { path, source },
+            other => Error::Bug(other.to_string()),
+        }
+    }
 }
 
 impl Error {
@@ -68,7 +87,7 @@ impl Error {
         match self {
             Error::Usage { .. } => 64,
             Error::Data { .. } => 65,
-            Error::Bug(_) => 70,
+            Error::Bug(_) | Error::Task { .. } => 70,
             Error::Io { .. } => 74,
             Error::Interrupted { .. } => 75,
             Error::Config { .. } => 78,
@@ -88,6 +107,16 @@ impl Error {
     /// A file that is not what it should be.
     pub fn data(path: impl AsRef<Path>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::Data { path: path.as_ref().to_owned(), message: message.into(), remedy: remedy.into() }
+    }
+
+    /// An error of a task that is not lrpilot's own.
+    pub fn task(name: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Task { name: name.into(), source: source.into() }
+    }
+
+    /// Stopped at a signal, with everything saved.
+    pub fn interrupted() -> Self {
+        Error::Interrupted { resume: "the same command with --resume".into() }
     }
 
     /// An operating-system error on `path`.

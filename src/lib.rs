@@ -14,9 +14,10 @@ pub mod record;
 pub mod report;
 pub mod rng;
 pub mod run;
-pub mod schedule;
 pub mod settings;
 pub mod store;
 pub mod task;
 
 pub use error::{Error, Result};
+pub use lrpilot_core::schedule;
+pub use lrpilot_core::{Decision, Hyperparameters, Measurement, Recorder, RunSpec, Schedule};

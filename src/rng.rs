@@ -36,6 +36,8 @@ pub enum Purpose {
     Bootstrap = 11,
     /// Initial state of a test environment.
     Environment = 12,
+    /// Which task of a distribution an episode trains.
+    TaskDraw = 13,
 }
 
 /// The stream for `purpose` number `index` under `seed`.

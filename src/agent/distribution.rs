@@ -1,9 +1,10 @@
 //! The policy's distributions: log-probabilities and their derivatives by the network's outputs.
 
+use serde::{Deserialize, Serialize};
 use std::f64::consts::{E, PI};
 
 /// What the policy network's outputs mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Head {
     /// Means of independent Gaussians; log σ are parameters of their own.
     Gaussian,

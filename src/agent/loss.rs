@@ -2,8 +2,8 @@
 
 use crate::agent::config::PpoConfig;
 use crate::agent::distribution::{entropy_gaussian, log_prob_categorical, log_prob_gaussian, softmax};
-use crate::agent::ppo::UpdateStats;
 use crate::agent::rollout::Rollout;
+use crate::agent::stats::UpdateStats;
 
 /// Loss −min(r·A, clip(r, 1 − ε, 1 + ε)·A) of one sample and its derivative by ln r (Schulman et al. 2017, eq. 7).
 ///

@@ -2,19 +2,21 @@
 //!
 //! Not here: recurrent policies, image observations, more than one process.
 
+mod collector;
 mod config;
 mod distribution;
 mod loss;
 mod normalizer;
-mod policy;
 mod ppo;
 mod rollout;
-mod tanh;
+mod stats;
 
+pub use collector::{Collector, LocalPool, RolloutExecutor, Trajectory};
 pub use config::{PpoConfig, Squash};
 pub use distribution::{Head, log_prob_categorical, log_prob_gaussian};
 pub use loss::clipped_surrogate;
-pub use normalizer::{ReturnNormalizer, RunningMoments};
-pub use policy::Policy;
-pub use ppo::{Ppo, PpoState, UpdateStats};
+pub use lrpilot_core::{Policy, RunningMoments};
+pub use normalizer::ReturnNormalizer;
+pub use ppo::{Ppo, PpoState};
 pub use rollout::{Episode, Rollout, Slot, SlotState, gae};
+pub use stats::UpdateStats;

@@ -1,23 +1,22 @@
 //! Proximal policy optimisation, in execution order. Numbers in brackets are the details that matter ("The 37
 //! implementation details of PPO", Huang et al. 2022); the reference behaviour is Stable-Baselines3's.
 
+use crate::agent::collector::{Collector, LocalPool, RolloutExecutor, Trajectory};
 use crate::agent::config::{PpoConfig, Squash};
-use crate::agent::distribution::{Head, log_prob_categorical, log_prob_gaussian, softmax};
+use crate::agent::distribution::Head;
 use crate::agent::loss::{Minibatch, categorical_loss, gaussian_loss, value_loss};
-use crate::agent::normalizer::{ReturnNormalizer, RunningMoments};
-use crate::agent::policy::Policy;
-use crate::agent::rollout::{Episode, Rollout, Slot, gae};
-use crate::agent::tanh::tanh;
+use crate::agent::normalizer::ReturnNormalizer;
+use crate::agent::rollout::{Rollout, Slot, gae};
+use crate::agent::stats::UpdateStats;
 use crate::env::Space;
-use crate::nn::init::{normal, orthogonal};
+use crate::nn::init::orthogonal;
 use crate::nn::norms::sum_sq;
 use crate::nn::optimizer::OptimizerState;
 use crate::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape};
-use crate::rng::{Purpose, derive_seed, stream};
+use crate::rng::{Purpose, stream};
 use crate::{Error, Result};
-use rand::RngExt as _;
+use lrpilot_core::{Policy, RunningMoments};
 use rand::seq::SliceRandom as _;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The agent.
@@ -53,29 +52,6 @@ pub struct PpoState {
     pub return_norm: Option<ReturnNormalizer>,
     /// Updates done.
     pub updates: u64,
-}
-
-/// Averages over the minibatches of an update.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct UpdateStats {
-    /// Clipped surrogate loss.
-    pub policy_loss: f64,
-    /// Mean squared error of the values (without its weight).
-    pub value_loss: f64,
-    /// Entropy of the policy.
-    pub entropy: f64,
-    /// (r − 1) − ln r, averaged (Schulman's estimator).
-    pub approx_kl: f64,
-    /// Share of samples with |r − 1| above the clip range.
-    pub clip_fraction: f64,
-    /// 1 − Var(returns − values)/Var(returns), before the update.
-    pub explained_variance: f64,
-    /// Global gradient norm before clipping.
-    pub grad_norm: f64,
-    /// Mean σ of the policy; 0 for a categorical one.
-    pub action_sd: f64,
-    /// Minibatches used.
-    pub minibatches: usize,
 }
 
 impl Ppo {
@@ -118,30 +94,57 @@ impl Ppo {
         })
     }
 
-    /// Advance every environment by `n_steps` with the policy as it stands, side by side on the current thread pool;
-    /// `taken` is told the steps of each episode, or part of one, as it ends, from any thread.
+    /// Advance every environment by `n_steps` with the policy as it stands, side by side on the current thread pool.
+    /// `on_steps(n)` is called from worker threads after each episode, or each part of one that this rollout holds, with
+    /// its number of steps.
     ///
     /// # Errors
     /// The first error of an environment, by slot.
-    pub fn collect(&mut self, slots: &mut [Slot], taken: impl Fn(u64) + Sync) -> Result<Rollout> {
-        let policy = self.policy();
-        let this = &*self;
-        let collect_one = |slot| this.collect_one(policy.clone(), slot, &taken);
-        let pieces: Vec<Piece> = slots.par_iter_mut().map(collect_one).collect::<Result<_>>()?;
-        let mut rollout = Rollout { slots: slots.len(), steps: self.config.n_steps, ..Rollout::default() };
-        let mut last = Vec::new();
-        let mut raw = Vec::new();
-        let mut cut = Vec::new();
-        for piece in pieces {
-            cut.extend(piece.truncated.into_iter().map(|(t, o)| (rollout.rewards.len() + t, o)));
-            rollout.observations.extend(piece.observations);
-            rollout.actions.extend(piece.actions);
-            rollout.log_probs.extend(piece.log_probs);
-            rollout.rewards.extend(piece.rewards);
-            rollout.ended.extend(piece.ended);
-            rollout.episodes.extend(piece.episodes);
-            last.extend(piece.last);
-            raw.extend(piece.raw);
+    pub fn collect(&mut self, slots: &mut [Slot], on_steps: impl Fn(u64) + Sync) -> Result<Rollout> {
+        self.collect_on(&LocalPool, slots, on_steps)
+    }
+
+    /// [`Ppo::collect`] on another executor.
+    ///
+    /// # Errors
+    /// As [`Ppo::collect`].
+    pub fn collect_on(
+        &mut self,
+        executor: &dyn RolloutExecutor,
+        slots: &mut [Slot],
+        on_steps: impl Fn(u64) + Sync,
+    ) -> Result<Rollout> {
+        let trajectories = executor.rollouts(&self.collector(), slots, &on_steps)?;
+        Ok(self.gather(trajectories))
+    }
+
+    /// Everything that acting with the policy as it stands needs.
+    pub fn collector(&self) -> Collector {
+        Collector {
+            policy: self.policy(),
+            head: self.head,
+            log_std: self.log_std.clone(),
+            squash: self.config.squash,
+            space: self.space.clone(),
+            seed: self.seed,
+            n_steps: self.config.n_steps,
+        }
+    }
+
+    /// The rollout of `trajectories`, one per environment in order: with values, advantages and returns.
+    pub fn gather(&mut self, trajectories: Vec<Trajectory>) -> Rollout {
+        let mut rollout = Rollout { slots: trajectories.len(), steps: self.config.n_steps, ..Rollout::default() };
+        let (mut last, mut raw, mut cut) = (Vec::new(), Vec::new(), Vec::new());
+        for t in trajectories {
+            cut.extend(t.truncated.into_iter().map(|(step, o)| (rollout.rewards.len() + step, o)));
+            rollout.observations.extend(t.observations);
+            rollout.actions.extend(t.actions);
+            rollout.log_probs.extend(t.log_probs);
+            rollout.rewards.extend(t.rewards);
+            rollout.ended.extend(t.done);
+            rollout.episodes.extend(t.episodes);
+            last.extend(t.last);
+            raw.extend(t.raw);
         }
         self.scale_rewards(&mut rollout);
         rollout.values = self.values(&rollout.observations);
@@ -155,112 +158,7 @@ impl Ppo {
         if let Some(moments) = &mut self.moments {
             moments.update(&raw);
         }
-        Ok(rollout)
-    }
-
-    fn collect_one(&self, mut policy: Policy, slot: &mut Slot, taken: &impl Fn(u64)) -> Result<Piece> {
-        let outputs = policy.sizes[policy.sizes.len() - 1];
-        let mut piece = Piece::default();
-        let mut output = vec![0.0; outputs];
-        policy.moments = None;
-        let mut told = 0;
-        for t in 0..self.config.n_steps {
-            if slot.state.needs_reset {
-                self.reset(slot)?;
-            }
-            let first = piece.observations.len();
-            piece.raw.extend_from_slice(&slot.state.observation);
-            piece.observations.extend_from_slice(&slot.state.observation);
-            self.normalize(&mut piece.observations[first..]);
-            policy.act(&piece.observations[first..], &mut output);
-            let (sample, log_prob) = self.sample(&output, slot.state.index, slot.state.steps);
-            let step = slot.env.step(&self.to_action(&sample))?;
-            piece.actions.extend(sample);
-            piece.log_probs.push(log_prob);
-            piece.rewards.push(step.reward as f32);
-            let ended = step.terminated || step.truncated;
-            piece.ended.push(ended);
-            let state = &mut slot.state;
-            state.steps += 1;
-            state.episode_return += step.reward;
-            state.episode_length += 1;
-            state.needs_reset = ended;
-            state.observation = step.observation;
-            if step.truncated && !step.terminated {
-                let mut terminal = state.observation.clone();
-                self.normalize(&mut terminal);
-                piece.truncated.push((t, terminal));
-            }
-            if ended {
-                piece.episodes.push(Episode {
-                    slot: state.index,
-                    seed: state.episode_seed,
-                    episode_return: state.episode_return,
-                    length: state.episode_length,
-                    info: step.info,
-                });
-                taken((t + 1 - told) as u64);
-                told = t + 1;
-            }
-        }
-        if told < self.config.n_steps {
-            taken((self.config.n_steps - told) as u64);
-        }
-        piece.last = slot.state.observation.clone();
-        self.normalize(&mut piece.last);
-        Ok(piece)
-    }
-
-    fn reset(&self, slot: &mut Slot) -> Result<()> {
-        let state = &mut slot.state;
-        state.episode_seed = derive_seed(self.seed, Purpose::Episode, state.index << 32 | state.episodes);
-        state.observation = slot.env.reset(state.episode_seed)?;
-        state.episodes += 1;
-        (state.episode_return, state.episode_length, state.needs_reset) = (0.0, 0, false);
-        Ok(())
-    }
-
-    fn normalize(&self, observation: &mut [f32]) {
-        if let Some(moments) = &self.moments {
-            moments.normalize(observation);
-        }
-    }
-
-    /// [7] Sample an action; its log-probability is that of the raw sample, before clipping or squashing.
-    fn sample(&self, output: &[f32], slot: u64, step: u64) -> (Vec<f32>, f64) {
-        let mut rng = stream(self.seed, Purpose::Action, slot << 32 | step);
-        match self.head {
-            Head::Gaussian => {
-                let draw = |(mean, log_std): (&f32, &f32)| mean + log_std.exp() * normal(&mut rng) as f32;
-                let sample: Vec<f32> = output.iter().zip(&self.log_std).map(draw).collect();
-                let log_prob = log_prob_gaussian(&sample, output, &self.log_std);
-                (sample, log_prob)
-            }
-            Head::Categorical => {
-                let mut probabilities = Vec::new();
-                softmax(output, &mut probabilities);
-                let mut left: f64 = rng.random();
-                let mut choice = output.len() - 1;
-                for (i, p) in probabilities.iter().enumerate() {
-                    left -= p;
-                    if left < 0.0 {
-                        choice = i;
-                        break;
-                    }
-                }
-                (vec![choice as f32], log_prob_categorical(choice, output))
-            }
-        }
-    }
-
-    /// [8] What the environment gets: the sample clipped to its Box, or squashed into it.
-    fn to_action(&self, sample: &[f32]) -> Vec<f32> {
-        let Space::Box { low, high } = &self.space else { return sample.to_vec() };
-        let bound = |((a, low), high): ((&f32, &f32), &f32)| match self.config.squash {
-            Squash::None => a.clamp(*low, *high),
-            Squash::Tanh => low + (tanh(*a) + 1.0) * 0.5 * (high - low),
-        };
-        sample.iter().zip(low).zip(high).map(bound).collect()
+        rollout
     }
 
     fn scale_rewards(&mut self, rollout: &mut Rollout) {
@@ -406,47 +304,6 @@ impl Ppo {
         self.adam.iter_mut().zip(&adam).for_each(|(a, s)| a.set_state(s));
         (self.moments, self.return_norm, self.updates) = (moments, return_norm, updates);
         Ok(())
-    }
-}
-
-/// What one environment contributes to a rollout.
-#[derive(Default)]
-struct Piece {
-    observations: Vec<f32>,
-    raw: Vec<f32>,
-    actions: Vec<f32>,
-    log_probs: Vec<f64>,
-    rewards: Vec<f32>,
-    ended: Vec<bool>,
-    truncated: Vec<(usize, Vec<f32>)>,
-    last: Vec<f32>,
-    episodes: Vec<Episode>,
-}
-
-impl UpdateStats {
-    fn add(&mut self, other: &UpdateStats) {
-        self.policy_loss += other.policy_loss;
-        self.value_loss += other.value_loss;
-        self.entropy += other.entropy;
-        self.approx_kl += other.approx_kl;
-        self.clip_fraction += other.clip_fraction;
-        self.grad_norm += other.grad_norm;
-        self.minibatches += 1;
-    }
-
-    fn mean(mut self) -> Self {
-        let n = self.minibatches.max(1) as f64;
-        for v in [
-            &mut self.policy_loss,
-            &mut self.value_loss,
-            &mut self.entropy,
-            &mut self.approx_kl,
-            &mut self.clip_fraction,
-            &mut self.grad_norm,
-        ] {
-            *v /= n;
-        }
-        self
     }
 }
 

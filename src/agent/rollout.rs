@@ -63,7 +63,7 @@ impl Slot {
 }
 
 /// A finished episode.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
     /// Slot that it ran in.
     pub slot: u64,

@@ -8,11 +8,13 @@ use crate::run::learner::Learner;
 use crate::run::sensitivity::sensitivities;
 use crate::run::stop::StopFlag;
 use crate::run::{CompareOptions, compare};
-use crate::schedule::Learned;
 use crate::store::folder::RunFolder;
 use crate::store::journal::Store;
+use crate::task::TaskSource;
 use clap::Args;
+use lrpilot_core::Learned;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Arguments of `compare`.
 #[derive(Clone, Debug, Args)]
@@ -50,12 +52,15 @@ pub struct CompareArgs {
 /// As [`compare()`].
 pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
     let config = context::load_config(&args.task, &args.set, args.seed)?;
-    let runner = context::runner(&config, global)?;
-    let spec = runner.spec()?;
-    let policies =
-        args.policy.iter().map(|path| context::load_policy(path, &spec)).collect::<Result<Vec<Learned>>>()?;
+    let source: Arc<dyn TaskSource> = context::source(&config, global)?;
+    let spec = source.spec();
+    let policies = args
+        .policy
+        .iter()
+        .map(|path| context::load_policy(path, spec.groups.len()))
+        .collect::<Result<Vec<Learned>>>()?;
     let spent = policies.iter().map(|p| p.provenance().epochs).max().unwrap_or(0);
-    let untrained = Learner::untrained(&config, &runner)?;
+    let untrained = Learner::untrained(&config, &source)?;
     let options = CompareOptions {
         policies: vec![
             ("lrpilot".into(), "learned".into(), policies),
@@ -67,13 +72,15 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
         command: &context::command_line(),
     };
     // What would stop the comparison is said before a folder is made.
-    tuning_seeds(options.budget_epochs, &spec)?;
+    tuning_seeds(options.budget_epochs, spec)?;
     let folder = RunFolder::create_or_resume(&args.out, &context::to_toml(&config)?, args.resume)?;
     let store = Store::open(&folder.results())?;
     let progress = context::stoppable(global, stop)?;
-    let (comparison, runs) = context::on_threads(global, || compare(&runner, &options, Some(store), &*progress, stop))?;
+    let host = context::host();
+    let around = context::run_context(&*progress, stop, &host);
+    let (comparison, runs) = context::on_threads(global, || compare(&*source, &options, Some(store), &around))?;
     let (_, _, policies) = &options.policies[0];
-    let sensitivities = sensitivities(&config, &runner, &policies[0])?;
+    let sensitivities = sensitivities(&config, &source, &policies[0])?;
     output::write_comparison(folder.path(), &comparison, &runs, &[], &sensitivities)?;
     print(&table::terminal(&comparison))?;
     print(&format!("report: {}", folder.report().display()))

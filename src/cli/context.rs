@@ -2,14 +2,15 @@
 
 use super::bars::Bars;
 use super::{GlobalArgs, ProgressKind, signals};
+use crate::agent::LocalPool;
 use crate::env::Formulation;
 use crate::record::progress::{JsonLines, Progress, Silent};
 use crate::run::stop::StopFlag;
-use crate::run::{RunConfig, Runner};
-use crate::schedule::Learned;
+use crate::run::{RunConfig, RunContext};
 use crate::settings;
-use crate::task::{Preset, TaskSpec};
+use crate::task::{ConfiguredTask, Preset};
 use crate::{Error, Result};
+use lrpilot_core::Learned;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -73,19 +74,27 @@ pub fn data_dir(global: &GlobalArgs) -> PathBuf {
 /// The task's data, loaded.
 ///
 /// # Errors
-/// As [`Runner::new`].
-pub fn runner(config: &RunConfig, global: &GlobalArgs) -> Result<Runner> {
-    Runner::new(&config.task, Some(&data_dir(global)))
+/// As [`ConfiguredTask::new`].
+pub fn source(config: &RunConfig, global: &GlobalArgs) -> Result<Arc<ConfiguredTask>> {
+    Ok(Arc::new(ConfiguredTask::new(&config.task, Some(&data_dir(global)))?))
 }
 
-/// A frozen policy, set to the task's horizon.
+/// What surrounds a run that is done on this machine.
+pub fn run_context<'a>(progress: &'a dyn Progress, stop: &'a StopFlag, host: &'a str) -> RunContext<'a> {
+    RunContext { progress, stop, executor: &LocalPool, wall_time: &wall_time, host }
+}
+
+/// A frozen policy that can see networks with `groups` parameter groups.
 ///
 /// # Errors
 /// [`Error::Data`] if the file is no policy or sees another number of layers than the task has.
-pub fn load_policy(path: &Path, spec: &TaskSpec) -> Result<Learned> {
+pub fn load_policy(path: &Path, groups: usize) -> Result<Learned> {
     let policy = Learned::load(path)?;
-    policy.check_layers(spec.layers.len(), path)?;
-    Ok(policy.with_horizon(spec.horizon))
+    policy.check_groups(groups).map_err(|e| match Error::from(e) {
+        Error::Config { message, remedy, .. } => Error::data(path, message, remedy),
+        other => other,
+    })?;
+    Ok(policy)
 }
 
 /// Call `f` on a pool of `--threads` threads (one per core by default).

@@ -7,12 +7,13 @@ use crate::report::table;
 use crate::run::compare::tuning_seeds;
 use crate::run::demo::{DemoOptions, DemoResult, demo};
 use crate::run::sensitivity::sensitivities;
-use crate::run::session::Surroundings;
 use crate::run::stop::StopFlag;
 use crate::store::atomic::write_atomic;
 use crate::store::folder::RunFolder;
+use crate::task::TaskSource;
 use clap::Args;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Arguments of `demo`.
 #[derive(Clone, Debug, Args)]
@@ -47,21 +48,22 @@ pub struct DemoArgs {
 /// As [`demo`].
 pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
     let config = context::load_config(&args.task, &args.set, Some(args.seed))?;
-    let runner = context::runner(&config, global)?;
+    let source: Arc<dyn TaskSource> = context::source(&config, global)?;
     // What would stop the comparison is said before anything is learned.
-    tuning_seeds(config.learn.epochs, &runner.spec()?)?;
+    tuning_seeds(config.learn.epochs, source.spec())?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/demo-{}", config.task.name())));
     let folder = RunFolder::create_or_resume(&out, &context::to_toml(&config)?, args.resume)?;
     let progress = context::stoppable(global, stop)?;
-    let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };
+    let host = context::host();
+    let around = context::run_context(&*progress, stop, &host);
     let options = DemoOptions {
         config: config.clone(),
         policy_seeds: args.policy_seeds,
         child_seeds: args.child_seeds as usize,
         command: &context::command_line(),
     };
-    let result = context::on_threads(global, || demo(folder.path(), &options, &runner, &around))?;
-    let sensitivities = sensitivities(&config, &runner, &result.policies[0])?;
+    let result = context::on_threads(global, || demo(folder.path(), &options, &source, &around))?;
+    let sensitivities = sensitivities(&config, &source, &result.policies[0])?;
     output::write_comparison(folder.path(), &result.comparison, &result.runs, &result.updates, &sensitivities)?;
     let best = best_policy(&result);
     result.policies[best].save(&folder.policy())?;

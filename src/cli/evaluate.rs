@@ -2,12 +2,13 @@
 
 use super::{GlobalArgs, SeedList, context, error::print};
 use crate::run::export::export_replay;
-use crate::run::trial::{Method, Record, run_child};
-use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
-use crate::task::{Task, TaskSpec};
+use crate::run::{Record, run_trial};
+use crate::task::{Task, TaskSource as _, TaskSpec};
 use crate::{Error, Result};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
+use lrpilot_core::Schedule;
+use lrpilot_core::schedule::named::NAMED;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -41,34 +42,34 @@ pub struct EvaluateArgs {
 /// [`Error::Usage`] for an unknown schedule; the task's errors.
 pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
     let config = context::load_config(&args.task, &args.set, None)?;
-    let runner = context::runner(&config, global)?;
-    let spec = runner.spec()?;
-    let method = method(args, &spec)?;
+    let source = context::source(&config, global)?;
+    let spec = source.spec();
+    let schedule = schedule(args, spec)?;
     if let Some(dir) = &args.export_replay {
-        export_replay(dir, &runner, &method, args.seeds.0[0])?;
+        export_replay(dir, &source, &schedule, args.seeds.0[0])?;
         return print(&format!("replay: {}; train it again with: python bench/replay_torch.py {0}", dir.display()));
     }
     let progress = context::progress(global);
     progress.start((args.seeds.0.len() * spec.horizon) as u64, "training");
     let runs = context::on_threads(global, || {
         let one = |seed: &u64| {
-            let mut task = runner.task()?;
-            if let Some(text) = start_elsewhere(&method, &mut *task, *seed)? {
+            let mut task = source.task(*seed)?;
+            if let Some(text) = start_elsewhere(&schedule, &mut *task, *seed)? {
                 progress.message(&text);
             }
-            let run = run_child(&mut *task, &method, *seed, Record::Everything)?;
+            let trial = run_trial(&mut *task, &schedule, *seed, Record::Everything)?;
             progress.advance(spec.horizon as u64);
-            Ok(run)
+            Ok((*seed, trial))
         };
         args.seeds.0.par_iter().map(one).collect::<Result<Vec<_>>>()
     })?;
     progress.finish(&format!("{} runs", runs.len()));
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["seed", "first LR", "last LR", "final val loss", "test loss", "diverged"]);
-    for run in &runs {
+    for (seed, run) in &runs {
         let (first, last) = (&run.curve[0], &run.curve[run.curve.len() - 1]);
         table.add_row([
-            run.seed.to_string(),
+            seed.to_string(),
             format!("{:.2e}", first.lr),
             format!("{:.2e}", last.lr),
             format!("{:.4}", last.val_loss_b),
@@ -79,36 +80,33 @@ pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
     print(&table.trim_fmt())
 }
 
-/// What to tell where a policy starts from its anchor instead of the given LR.
-fn start_elsewhere(method: &Method, task: &mut dyn Task, seed: u64) -> Result<Option<String>> {
-    let Method::Learned { policy, lr: Some(lr) } = method else { return Ok(None) };
+/// What to tell about a run whose `--lr` is further from the anchor than the policy has learned to start.
+fn start_elsewhere(schedule: &Schedule, task: &mut dyn Task, seed: u64) -> Result<Option<String>> {
+    let Schedule::Learned { policy, lr: Some(lr) } = schedule else { return Ok(None) };
     let probe = task.reset(seed)?;
-    let reach = policy.control().anchor_reach;
+    let decades = policy.spec().max_anchor_distance;
     let tell = |anchor: f64| {
         format!(
-            "seed {seed}: --lr {lr} is more than {reach} decades from the anchor, {anchor:.2e}, further than the policy has \
-             learned to start; it starts from the anchor"
+            "seed {seed}: --lr {lr} ignored: it is more than {decades} decades from the anchor ({anchor:.2e}), outside the \
+             range that the policy was trained on. Starting from the anchor."
         )
     };
-    Ok(policy.replacement(&probe, task.spec().parameters, *lr).map(tell))
+    Ok(policy.start_instead(&task.spec().run(), &probe, *lr).map(tell))
 }
 
-fn method(args: &EvaluateArgs, spec: &TaskSpec) -> Result<Method> {
+fn schedule(args: &EvaluateArgs, spec: &TaskSpec) -> Result<Schedule> {
     let lr = args.lr.unwrap_or(spec.default_lr);
-    let open_loop = |schedule| Ok(Method::OpenLoop { schedule, lr });
-    match args.schedule.as_str() {
-        "constant" => open_loop(OpenLoop::Fixed {}),
-        "cosine" => open_loop(OpenLoop::cosine(spec.horizon)),
-        "one-cycle" => open_loop(OpenLoop::one_cycle(spec.horizon.max(2))),
-        "plateau" => Ok(Method::Metric { schedule: MetricDriven::Plateau(Plateau::default()), lr }),
-        "greedy" => Ok(Method::Metric { schedule: MetricDriven::Greedy(GreedyLr::default()), lr }),
-        path if Path::new(path).is_file() => {
-            let policy = context::load_policy(Path::new(path), spec)?;
-            Ok(Method::Learned { policy: Box::new(policy), lr: args.lr })
-        }
-        other => Err(Error::usage(
-            format!("`{other}` is neither a schedule nor a policy file"),
-            "schedules: constant, cosine, one-cycle, plateau, greedy",
-        )),
+    if let Some(named) = Schedule::named(&args.schedule, lr, spec.horizon) {
+        return Ok(named);
     }
+    let path = Path::new(&args.schedule);
+    if path.is_file() {
+        let policy = context::load_policy(path, spec.groups.len())?;
+        return Ok(Schedule::Learned { policy: Box::new(policy), lr: args.lr });
+    }
+    let names: Vec<&str> = NAMED.iter().map(|n| n.name).collect();
+    Err(Error::usage(
+        format!("`{}` is neither a schedule nor a policy file", args.schedule),
+        format!("schedules: {}", names.join(", ")),
+    ))
 }

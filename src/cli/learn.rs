@@ -4,12 +4,14 @@ use super::{context, error::print, output};
 use crate::Result;
 use crate::record::UpdateRecord;
 use crate::run::sensitivity::sensitivities;
-use crate::run::session::{Surroundings, learn_in, planned_epochs};
+use crate::run::session::{learn_in, planned_epochs};
 use crate::run::stop::StopFlag;
 use crate::store::folder::RunFolder;
 use crate::store::journal::read;
+use crate::task::TaskSource;
 use clap::Args;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Arguments of `learn`.
 #[derive(Clone, Debug, Args)]
@@ -38,16 +40,17 @@ pub struct LearnArgs {
 /// As [`crate::run::session::learn_in`].
 pub fn run(args: &LearnArgs, global: &super::GlobalArgs, stop: &StopFlag) -> Result<()> {
     let config = context::load_config(&args.task, &args.set, args.seed)?;
-    let runner = context::runner(&config, global)?;
-    let planned = planned_epochs(&config, &runner)?;
+    let source: Arc<dyn TaskSource> = context::source(&config, global)?;
+    let planned = planned_epochs(&config, &source)?;
     let folder = RunFolder::create_or_resume(&args.out, &context::to_toml(&config)?, args.resume)?;
     let progress = context::stoppable(global, stop)?;
     progress.start(planned, "learning");
-    let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };
-    let policy = context::on_threads(global, || learn_in(folder.path(), &config, &runner, &around))?;
+    let host = context::host();
+    let around = context::run_context(&*progress, stop, &host);
+    let policy = context::on_threads(global, || learn_in(folder.path(), &config, &source, &around))?;
     progress.finish("policy frozen");
     let updates = read::<UpdateRecord>(&folder.updates())?;
-    let sensitivities = sensitivities(&config, &runner, &policy)?;
+    let sensitivities = sensitivities(&config, &source, &policy)?;
     output::write_report(folder.path(), None, Vec::new(), updates, sensitivities, config.task.name())?;
     let selected = policy.provenance().selection_loss.map(|l| format!(", validation loss {l:.4} in selection"));
     print(&format!("policy: {}{}", folder.policy().display(), selected.unwrap_or_default()))?;

@@ -61,5 +61,5 @@ pub fn write_report(
         sensitivities,
         tables: Vec::new(),
     };
-    write_atomic(&folder.join("report.html"), render(&input)?.as_bytes())
+    Ok(write_atomic(&folder.join("report.html"), render(&input)?.as_bytes())?)
 }

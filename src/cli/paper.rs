@@ -5,14 +5,14 @@ use crate::Result;
 use crate::paper::document::{figures, markdown};
 use crate::paper::page::html;
 use crate::paper::tables::results;
-use crate::paper::{self, Experiment, Part, Runners, Scale, choose, plan};
-use crate::run::session::Surroundings;
+use crate::paper::{self, Experiment, Part, Scale, Sources, choose, plan};
 use crate::run::stop::StopFlag;
 use crate::store::atomic::write_atomic;
 use crate::store::folder::RunFolder;
-use crate::task::{Knobs, SupervisedConfig};
+use crate::task::{SupervisedConfig, TaskSource as _};
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use lrpilot_core::Hyperparameters;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -88,17 +88,18 @@ pub fn run(args: &PaperArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
     let all = plan(scale, args.seed);
     let experiments: Vec<Experiment> = args.only.iter().map(|e| e.0).collect();
     let chosen = choose(&all, &experiments);
-    let runners = Runners::new(&all, Some(&context::data_dir(global)))?;
+    let sources = Sources::new(&all, Some(&context::data_dir(global)))?;
     print(&overview(&chosen, &all))?;
     if args.dry_run {
-        return print(&estimate(&chosen, &all, &runners, global)?);
+        return print(&estimate(&chosen, &all, &sources, global)?);
     }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/paper-{}", scale.name())));
     let config = format!("command = \"paper\"\nscale = \"{}\"\nseed = {}\n", scale.name(), args.seed);
     let folder = RunFolder::create_or_resume(&out, &config, args.resume)?;
     let progress = context::stoppable(global, stop)?;
-    let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };
-    let runs = context::on_threads(global, || paper::run(folder.path(), &all, &chosen, &runners, &around))?;
+    let host = context::host();
+    let around = context::run_context(&*progress, stop, &host);
+    let runs = context::on_threads(global, || paper::run(folder.path(), &all, &chosen, &sources, &around))?;
     let results = results(scale, args.seed, &runs, &all, &context::machine())?;
     for (name, svg) in figures(&results) {
         write_atomic(&folder.path().join(name), svg.as_bytes())?;
@@ -131,7 +132,7 @@ fn overview(chosen: &[&Part], all: &[Part]) -> String {
 }
 
 /// The time that the work should take, from a few optimizer steps of each task.
-fn estimate(chosen: &[&Part], all: &[Part], runners: &Runners, global: &GlobalArgs) -> Result<String> {
+fn estimate(chosen: &[&Part], all: &[Part], sources: &Sources, global: &GlobalArgs) -> Result<String> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = global.threads.map_or_else(cores, usize::from);
     let mut measured = BTreeMap::<String, f64>::new();
@@ -142,7 +143,7 @@ fn estimate(chosen: &[&Part], all: &[Part], runners: &Runners, global: &GlobalAr
         let epoch = match measured.get(&key) {
             Some(epoch) => *epoch,
             None => {
-                let epoch = seconds_per_epoch(task, runners)?;
+                let epoch = seconds_per_epoch(task, sources)?;
                 measured.insert(key, epoch);
                 epoch
             }
@@ -154,17 +155,17 @@ fn estimate(chosen: &[&Part], all: &[Part], runners: &Runners, global: &GlobalAr
 }
 
 /// Intervals of 1 and of 6 optimizer steps tell what a step costs and what the evaluation after the epoch does.
-fn seconds_per_epoch(task: &SupervisedConfig, runners: &Runners) -> Result<f64> {
-    let time = |steps: usize| {
+fn seconds_per_epoch(task: &SupervisedConfig, sources: &Sources) -> Result<f64> {
+    let time = |steps: usize| -> Result<f64> {
         let config = SupervisedConfig { interval_steps: Some(steps), ..task.clone() };
-        let mut task = runners.of(&config)?.task()?;
+        let mut task = sources.of(&config)?.task(0)?;
         task.reset(0)?;
-        task.advance(&Knobs::lr(1e-3))?;
+        task.advance(&Hyperparameters::lr(1e-3))?;
         let start = Instant::now();
-        task.advance(&Knobs::lr(1e-3))?;
+        task.advance(&Hyperparameters::lr(1e-3))?;
         Ok(start.elapsed().as_secs_f64())
     };
-    let (one, six): (f64, f64) = (time(1)?, time(6)?);
+    let (one, six) = (time(1)?, time(6)?);
     let step = (six - one).max(0.0) / 5.0;
     let steps = task.data.train_images.div_ceil(task.batch_size) as f64;
     Ok(one + step * (steps - 1.0))

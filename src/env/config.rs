@@ -1,12 +1,11 @@
 //! The description of an environment in a TOML table: a formulation, each part of which can be replaced.
 
-use crate::env::control::{Action, Control, InitialLr, control_for};
-use crate::env::knobs::KnobRange;
-use crate::env::observation::Observation;
-use crate::env::reward::{OnDivergence, Reward};
+use crate::env::reward::Reward;
 use crate::task::TaskSpec;
-use crate::task::config::check_bounds;
 use crate::{Error, Result};
+use lrpilot_core::control::{Action, Observation, OnDivergence, check_bounds};
+use lrpilot_core::range::{Range, check};
+use lrpilot_core::{HyperparameterName, HyperparameterRange, PolicySpec};
 use serde::{Deserialize, Serialize};
 
 /// The two named sets of parts.
@@ -29,7 +28,7 @@ pub enum Formulation {
 /// | `reward` | `paper`, γ = 10, λ = 1 | `log-improvement`, ε = 1e-3 |
 /// | `on_divergence` | `terminate` | `roll-back`, factor 0.1, reward −0.2 |
 /// | `initial_lr` | `fixed`, 1e-3 | `near-anchor`, 0.7 decades |
-/// | `knobs` | none | none; see [`KnobRange`] |
+/// | `hyperparameters` | none | none; see [`HyperparameterRange`] |
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvConfig {
@@ -47,24 +46,22 @@ pub struct EnvConfig {
     /// What follows divergence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_divergence: Option<OnDivergence>,
-    /// How an episode's first LR is chosen during learning; the policy later starts from no LR that is further from the
-    /// anchor ([`Control::anchor_reach`]), and from a fixed one unless it is told another.
+    /// How episodes draw their first LR. A frozen policy refuses starts outside this range
+    /// ([`PolicySpec::max_anchor_distance`]); one trained from a fixed LR starts there by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_lr: Option<InitialLr>,
     /// Further settings of the optimizer that the agent chooses.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub knobs: Vec<KnobRange>,
+    #[serde(skip_serializing_if = "Vec::is_empty", alias = "knobs")]
+    pub hyperparameters: Vec<HyperparameterRange>,
 }
 
 /// The parts of an environment, complete and checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EnvParts {
-    /// Observation and action.
-    pub control: Control,
+    /// Observation, action, what follows divergence: the part that a frozen policy carries with it.
+    pub policy: PolicySpec,
     /// Reward.
     pub reward: Reward,
-    /// What follows divergence.
-    pub on_divergence: OnDivergence,
     /// First LR of an episode.
     pub initial_lr: InitialLr,
 }
@@ -96,55 +93,102 @@ impl EnvConfig {
         } else {
             InitialLr::NearAnchor { decades: 0.7 }
         });
-        let factor = match on_divergence {
-            OnDivergence::RollBack { factor, reward } => check_roll_back(factor, reward)?,
-            OnDivergence::Terminate {} => 0.1,
+        initial_lr.check()?;
+        self.hyperparameters.iter().try_for_each(|h| accepted(h, spec))?;
+        let policy = PolicySpec {
+            observation,
+            action,
+            hyperparameters: self.hyperparameters.clone(),
+            on_divergence,
+            initial_lr: initial_lr.fixed(),
+            max_anchor_distance: initial_lr.distance(),
+            observed_groups: if observation == Observation::Paper { spec.groups.len() } else { 0 },
         };
-        check_initial_lr(initial_lr)?;
-        self.knobs.iter().try_for_each(|k| k.check_task(spec))?;
-        let control = control_for(spec, observation, action, initial_lr, factor, self.knobs.clone());
-        control.check()?;
-        Ok(EnvParts { control, reward, on_divergence, initial_lr })
+        policy.check()?;
+        Ok(EnvParts { policy, reward, initial_lr })
     }
 }
 
-fn check_roll_back(factor: f64, reward: f64) -> Result<f64> {
-    if !(factor > 0.0 && factor < 1.0) {
-        let message = format!("{factor} is not between 0 and 1");
-        return Err(Error::config("env.on_divergence.factor", message, "give the factor on the LR, e.g. 0.1"));
+/// Whether the task's optimizer has the setting.
+fn accepted(range: &HyperparameterRange, spec: &TaskSpec) -> Result<()> {
+    let (accepted, name, remedy) = match range.name {
+        HyperparameterName::Momentum => (spec.accepts_momentum, "momentum", "give it a momentum, e.g. 0.9"),
+        HyperparameterName::WeightDecay => (spec.accepts_weight_decay, "weight decay", "leave this one out"),
+    };
+    if accepted {
+        return Ok(());
     }
-    if !reward.is_finite() {
-        return Err(Error::config("env.on_divergence.reward", format!("{reward} is not finite"), "give e.g. -0.2"));
-    }
-    Ok(factor)
+    let message = format!("the task's optimizer takes no {name} from outside");
+    Err(Error::config("env.hyperparameters", message, remedy))
 }
 
-fn check_initial_lr(initial: InitialLr) -> Result<()> {
-    match initial {
-        InitialLr::Fixed { lr } if !(lr.is_finite() && lr > 0.0) => {
-            Err(Error::config("env.initial_lr.lr", format!("{lr} is not a finite number > 0"), "give e.g. 1e-3"))
+/// How an episode's first learning rate is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum InitialLr {
+    /// One number.
+    Fixed {
+        /// > 0, finite.
+        lr: f64,
+    },
+    /// The anchor: see [`lrpilot_core::AnchorRule::lr`].
+    Anchor {},
+    /// Log-uniform within `decades` on either side of the anchor.
+    NearAnchor {
+        /// ≥ 0.
+        decades: f64,
+    },
+    /// Log-uniform over a range.
+    LogUniform {
+        /// > 0.
+        min: f64,
+        /// > `min`.
+        max: f64,
+    },
+}
+
+/// [`PolicySpec::max_anchor_distance`] of a policy that learned from starts that are not near the anchor.
+const ANCHOR_DISTANCE: f64 = 1.5;
+
+impl InitialLr {
+    /// How far from the anchor, in decades, a policy may start that learned from these: as far as it has seen, and
+    /// [`ANCHOR_DISTANCE`] where that is not said in terms of the anchor.
+    fn distance(self) -> f64 {
+        match self {
+            InitialLr::Anchor {} => 0.0,
+            InitialLr::NearAnchor { decades } => decades,
+            InitialLr::Fixed { .. } | InitialLr::LogUniform { .. } => ANCHOR_DISTANCE,
         }
-        InitialLr::NearAnchor { decades } if !(decades.is_finite() && decades >= 0.0) => {
-            Err(Error::config("env.initial_lr.decades", format!("{decades} is not a number ≥ 0"), "give e.g. 1.5"))
+    }
+
+    /// The LR that every episode starts from, if it is one.
+    fn fixed(self) -> Option<f64> {
+        if let InitialLr::Fixed { lr } = self { Some(lr) } else { None }
+    }
+
+    fn check(self) -> Result<()> {
+        match self {
+            InitialLr::Fixed { lr } => check("env.initial_lr.lr", lr, Range::Positive)?,
+            InitialLr::Anchor {} => {}
+            InitialLr::NearAnchor { decades } => check("env.initial_lr.decades", decades, Range::NotNegative)?,
+            InitialLr::LogUniform { min, max } => check_bounds("env.initial_lr", (min, max))?,
         }
-        InitialLr::LogUniform { min, max } => check_bounds("env.initial_lr", (min, max)),
-        _ => Ok(()),
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::RunConfig;
+    use crate::task::{NoisyQuadratic, QuadraticConfig, Task as _};
 
     /// A policy may be told to start where it learned to, and starts there by itself if that is one LR.
     #[test]
     fn policies_start_where_they_learned_to() {
+        let task = NoisyQuadratic::new(QuadraticConfig::default()).unwrap();
         let start = |initial_lr| {
-            let config = RunConfig::preset("noisy-quadratic", Formulation::Pilot).unwrap();
-            let spec = crate::run::trial::Runner::new(&config.task, None).unwrap().spec().unwrap();
-            let control = EnvConfig { initial_lr, ..config.env }.parts(&spec).unwrap().control;
-            (control.anchor_reach, control.initial_lr)
+            let policy = EnvConfig { initial_lr, ..EnvConfig::default() }.parts(task.spec()).unwrap().policy;
+            (policy.max_anchor_distance, policy.initial_lr)
         };
         assert_eq!(start(None), (0.7, None));
         assert_eq!(start(Some(InitialLr::Anchor {})), (0.0, None));

@@ -1,24 +1,21 @@
 //! A task as a decision process: observation, action, reward, and [`Env`] with Gymnasium's semantics.
 
 pub mod config;
-pub mod control;
-pub mod knobs;
 pub mod lr_env;
-pub mod observation;
 pub mod reward;
+pub mod vector;
 
-pub use config::{EnvConfig, EnvParts, Formulation};
-pub use control::{Action, Control, Controller, InitialLr, anchor_lr, start_lr};
-pub use knobs::KnobRange;
+pub use config::{EnvConfig, EnvParts, Formulation, InitialLr};
 pub use lr_env::LrEnv;
-pub use observation::Observation;
-pub use reward::{OnDivergence, Outcome, Reward, paper_divergence_reward};
+pub use lrpilot_core::control::{Action, Observation, OnDivergence};
+pub use reward::{Outcome, Reward, paper_divergence_reward};
+pub use vector::{SyncVectorEnv, VectorEnv};
 
 use crate::Result;
 use serde::{Deserialize, Serialize};
 
 /// What observations or actions look like.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Space {
     /// Numbers between bounds (`gymnasium.spaces.Box`).
     Box {

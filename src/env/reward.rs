@@ -70,21 +70,6 @@ impl Reward {
     }
 }
 
-/// What follows divergence (NaN or infinity; for roll-back also a network stuck at chance with dead units).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum OnDivergence {
-    /// The episode ends with r = −(1000 + 1000·U), U uniform in [0, 1) (paper, A.2).
-    Terminate {},
-    /// Back to the interval's start with the LR times `factor` and the reward `reward`; the interval counts as used.
-    RollBack {
-        /// 0 < factor < 1.
-        factor: f64,
-        /// ≤ 0.
-        reward: f64,
-    },
-}
-
 /// The paper's reward for divergence from a uniform number in [0, 1) (A.2: a random number from 1000 to 2000).
 ///
 /// ```

@@ -20,48 +20,49 @@ use crate::record::RunRecord;
 use crate::record::progress::{Progress, Silent, Status};
 use crate::run::compare::final_loss;
 use crate::run::config::RunConfig;
-use crate::run::jobs::{Job, Jobs};
-use crate::run::session::{Surroundings, learn_in};
-use crate::run::trial::{Method, Record, Runner};
+use crate::run::jobs::{JobSpec, Jobs};
+use crate::run::session::{RunContext, learn_side_by_side};
+use crate::run::trial::Record;
 use crate::store::identity::job_id;
 use crate::store::journal::Store;
-use crate::task::{SupervisedConfig, TaskConfig};
+use crate::task::{ConfiguredTask, SupervisedConfig, TaskConfig, TaskSource};
 use crate::{Error, Result};
-use rayon::prelude::*;
+use lrpilot_core::{Learned, Schedule};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The finished runs of each part, by its identifier.
 pub type Runs = BTreeMap<String, Vec<RunRecord>>;
 
-/// Data sets loaded once, and a runner for every task on them.
-pub struct Runners {
-    loaded: BTreeMap<String, Runner>,
+/// Data sets loaded once, and the source of every task on them.
+pub struct Sources {
+    loaded: BTreeMap<String, ConfiguredTask>,
 }
 
-impl Runners {
+impl Sources {
     /// Load what `parts` need from below `data_root`.
     ///
     /// # Errors
-    /// As [`Runner::new`].
+    /// As [`ConfiguredTask::new`].
     pub fn new(parts: &[Part], data_root: Option<&Path>) -> Result<Self> {
         let mut loaded = BTreeMap::new();
         for task in parts.iter().filter_map(Part::task) {
             if !loaded.contains_key(&task.name) {
-                let runner = Runner::new(&TaskConfig::Supervised(task.clone()), data_root)?;
-                loaded.insert(task.name.clone(), runner);
+                let source = ConfiguredTask::new(&TaskConfig::Supervised(task.clone()), data_root)?;
+                loaded.insert(task.name.clone(), source);
             }
         }
-        Ok(Runners { loaded })
+        Ok(Sources { loaded })
     }
 
-    /// A runner for `task`.
+    /// The source of `task`.
     ///
     /// # Errors
     /// [`Error::Bug`] if it belongs to no part.
-    pub fn of(&self, task: &SupervisedConfig) -> Result<Runner> {
-        let runner = self.loaded.get(&task.name).ok_or_else(|| Error::Bug(format!("{} is not loaded", task.name)))?;
-        Ok(runner.with_task(task))
+    pub fn of(&self, task: &SupervisedConfig) -> Result<ConfiguredTask> {
+        let source = self.loaded.get(&task.name).ok_or_else(|| Error::Bug(format!("{} is not loaded", task.name)))?;
+        source.with_task(task)
     }
 }
 
@@ -71,30 +72,27 @@ impl Runners {
 ///
 /// # Errors
 /// [`Error::Interrupted`] if stopped, with everything finished so far stored; the tasks' errors and [`Error::Io`].
-pub fn run(
-    folder: &Path,
-    all: &[Part],
-    chosen: &[&Part],
-    runners: &Runners,
-    around: &Surroundings<'_>,
-) -> Result<Runs> {
-    around.progress.start(chosen.iter().map(|p| p.epochs(all)).sum(), "paper");
+pub fn run(folder: &Path, all: &[Part], chosen: &[&Part], sources: &Sources, context: &RunContext<'_>) -> Result<Runs> {
+    context.progress.start(chosen.iter().map(|p| p.epochs(all)).sum(), "paper");
     let store = Store::<RunRecord>::open(&folder.join("results.jsonl"))?;
-    let of_parts = chosen.iter().map(|p| runners.of(task_of(p, all)?)).collect::<Result<Vec<_>>>()?;
+    let of_parts = chosen
+        .iter()
+        .map(|p| Ok(Arc::new(sources.of(task_of(p, all)?)?) as Arc<dyn TaskSource>))
+        .collect::<Result<Vec<_>>>()?;
     let Some(first) = of_parts.first() else { return Ok(Runs::new()) };
-    let in_epochs = |part: &&Part| InEpochs { inner: around.progress, interval: part.epochs_per_interval() };
+    let in_epochs = |part: &&Part| InEpochs { inner: context.progress, interval: part.epochs_per_interval() };
     let progress: Vec<InEpochs<'_>> = chosen.iter().map(in_epochs).collect();
-    let mut worker = Jobs::new(first, Some(store), around.progress, around.stop)?;
+    let mut worker = Jobs::new(&**first, Some(store), *context)?;
     let mut runs = Runs::new();
-    for ((part, runner), progress) in chosen.iter().zip(&of_parts).zip(&progress) {
+    for ((part, source), progress) in chosen.iter().zip(&of_parts).zip(&progress) {
         // Policies that an earlier part has learned are only read, and not counted again.
         let learning: &dyn Progress = if part.is_learned_before(all) { &Silent } else { progress };
-        let jobs = part_jobs(folder, part, all, runner, &runs, &Surroundings { progress: learning, ..*around })?;
-        worker.go_on(runner, progress);
+        let jobs = part_jobs(folder, part, all, source, &runs, &RunContext { progress: learning, ..*context })?;
+        worker.go_on(&**source, RunContext { progress, ..*context });
         runs.insert(part.id.clone(), worker.run(&jobs)?);
-        around.progress.message(&format!("{}: done", part.id));
+        context.progress.message(&format!("{}: done", part.id));
     }
-    around.progress.finish(&format!("{} parts", chosen.len()));
+    context.progress.finish(&format!("{} parts", chosen.len()));
     Ok(runs)
 }
 
@@ -148,14 +146,15 @@ fn part_jobs(
     folder: &Path,
     part: &Part,
     all: &[Part],
-    runner: &Runner,
+    source: &Arc<dyn TaskSource>,
     runs: &Runs,
-    around: &Surroundings<'_>,
-) -> Result<Vec<Job>> {
-    let job = |method: Method, initial_lr: Option<f64>, seed: u64, policy_seed: Option<u64>| Job {
-        stage: "paper",
+    context: &RunContext<'_>,
+) -> Result<Vec<JobSpec>> {
+    let job = |schedule: Schedule, initial_lr: Option<f64>, seed: u64, policy_seed: Option<u64>| JobSpec {
+        task: source.identity(),
+        stage: "paper".into(),
         name: part.id.clone(),
-        method,
+        schedule,
         initial_lr,
         seed,
         policy_seed,
@@ -163,7 +162,7 @@ fn part_jobs(
     };
     match &part.work {
         Work::Runs { schedule, lrs, seeds, .. } => {
-            let method = |lr| Method::OpenLoop { schedule: schedule.clone(), lr };
+            let method = |lr| Schedule::OpenLoop { schedule: schedule.clone(), lr };
             let of_lr = |lr: f64| seeds.iter().map(move |seed| (lr, *seed));
             Ok(lrs.iter().flat_map(|lr| of_lr(*lr)).map(|(lr, seed)| job(method(lr), Some(lr), seed, None)).collect())
         }
@@ -171,18 +170,17 @@ fn part_jobs(
             let Work::Runs { schedule, .. } = &find(all, grid)?.work else {
                 return Err(Error::Bug(format!("{grid} is no grid")));
             };
-            let spec = runner.spec()?;
+            let spec = source.spec();
             let records = runs.get(grid).map_or(&[][..], Vec::as_slice);
-            let best = records.iter().min_by(|a, b| final_loss(a, &spec).total_cmp(&final_loss(b, &spec)));
+            let best = records.iter().min_by(|a, b| final_loss(a, spec).total_cmp(&final_loss(b, spec)));
             let lr = best.and_then(|r| r.initial_lr).ok_or_else(|| Error::Bug(format!("{grid} was not run")))?;
-            let method = || Method::OpenLoop { schedule: schedule.clone(), lr };
+            let method = || Schedule::OpenLoop { schedule: schedule.clone(), lr };
             Ok(seeds.iter().map(|seed| job(method(), Some(lr), *seed, None)).collect())
         }
         Work::Agent { configs, initial_lr, seeds } => {
-            let learn = |config: &RunConfig| learn_in(&agent_folder(folder, config), config, runner, around);
-            let policies = configs.par_iter().map(learn).collect::<Result<Vec<_>>>()?;
-            let of_policy = |policy: &crate::schedule::Learned| {
-                let learned = Method::Learned { policy: Box::new(policy.clone()), lr: *initial_lr };
+            let policies = learn_side_by_side(configs, |config| agent_folder(folder, config), source, context)?;
+            let of_policy = |policy: &Learned| {
+                let learned = Schedule::Learned { policy: Box::new(policy.clone()), lr: *initial_lr };
                 let seed_of_policy = Some(policy.provenance().seed);
                 seeds.iter().map(|seed| job(learned.clone(), *initial_lr, *seed, seed_of_policy)).collect::<Vec<_>>()
             };
@@ -195,7 +193,7 @@ fn part_jobs(
             for record in records.iter().filter(|r| r.policy_seed == first) {
                 let lrs: Vec<f64> = record.curve.iter().map(|c| c.lr).collect();
                 // The source's seed stands where an agent's runs have that of the policy.
-                let replay = |seed: &u64| job(Method::Replay { lrs: lrs.clone() }, None, *seed, Some(record.seed));
+                let replay = |seed: &u64| job(Schedule::Replay { lrs: lrs.clone() }, None, *seed, Some(record.seed));
                 jobs.extend(seeds.iter().map(replay));
             }
             Ok(jobs)

@@ -1,6 +1,6 @@
 //! What the paper's tables and figures take: a list of parts, each of which can be run alone.
 
-use crate::env::{KnobRange, Reward};
+use crate::env::Reward;
 use crate::nn::OptimizerSpec;
 use crate::nn::line_search::LineSearchConfig;
 use crate::paper::scale::{Data, Scale};
@@ -9,6 +9,7 @@ use crate::run::compare::log_grid;
 use crate::run::config::RunConfig;
 use crate::schedule::OpenLoop;
 use crate::task::SupervisedConfig;
+use lrpilot_core::HyperparameterRange;
 
 /// What can be chosen with `--only`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -198,10 +199,10 @@ fn optimizer(name: &str) -> OptimizerSpec {
 /// The schedulers of the paper's tables: none, PyTorch's ConstantLR and OneCycleLR with their defaults.
 fn scheduler(name: &str, horizon: usize) -> OpenLoop {
     match name {
-        "constant-lr" => OpenLoop::Constant { factor: 1.0 / 3.0, total_iters: 5 },
+        "constant-lr" => OpenLoop::ConstantLr { factor: 1.0 / 3.0, total_iters: 5 },
         // PyTorch cycles momentum by default and then refuses Adadelta; it is left out for all of them.
         "one-cycle" => OpenLoop::one_cycle(horizon).without_momentum(),
-        _ => OpenLoop::Fixed {},
+        _ => OpenLoop::Constant {},
     }
 }
 
@@ -323,7 +324,7 @@ impl Planner {
     fn sls(&mut self) {
         let task = self.scale.task(Data::Mnist, OptimizerSpec::Sls(LineSearchConfig::default()));
         // The search ignores the learning rate.
-        let work = Work::Runs { task, schedule: OpenLoop::Fixed {}, lrs: vec![1.0], seeds: self.fresh() };
+        let work = Work::Runs { task, schedule: OpenLoop::Constant {}, lrs: vec![1.0], seeds: self.fresh() };
         self.add(Experiment::Sls, "mnist/sls".into(), work);
     }
 
@@ -360,7 +361,7 @@ impl Planner {
             self.agent(Experiment::Knobs, &format!("mnist/lrpilot/{name}/lr"), None, alone);
             let with_knobs = |seed| {
                 let mut config = scale.pilot_agent(task.clone(), seed);
-                config.env.knobs = KnobRange::all();
+                config.env.hyperparameters = HyperparameterRange::all();
                 config
             };
             self.agent(Experiment::Knobs, &format!("mnist/lrpilot/{name}/knobs"), None, with_knobs);

@@ -416,7 +416,7 @@ fn replay_tables(e: &Evidence<'_>) -> Vec<PaperTable> {
         for (name, distance) in [
             (
                 "log-area: mean distance of log10 LR at the same time, in decades",
-                log_area as fn(&[f64], &[f64]) -> Result<f64>,
+                log_area as fn(&[f64], &[f64]) -> lrpilot_core::Result<f64>,
             ),
             ("time-warped: the same along the best warping path within a tenth of the run", |a, b| warped(a, b, 0.1)),
         ] {

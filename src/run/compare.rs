@@ -3,17 +3,17 @@
 //! Tuning and evaluation use different seeds, and each tuned method is run again on the fresh ones: the smallest of many
 //! tuning runs is a lucky one. Runs are paired: a seed fixes initial weights and batch order whatever the method.
 
-use crate::record::progress::Progress;
 use crate::record::statistics::{estimate, replace_non_finite};
 use crate::record::{BreakEven, Claim, Comparison, Estimate, MethodResult, RunRecord};
 use crate::rng::{Purpose, derive_seed};
-use crate::run::jobs::{Job, Jobs};
-use crate::run::stop::StopFlag;
-use crate::run::trial::{Method, Record, Runner};
-use crate::schedule::{GreedyLr, Learned, MetricDriven, OpenLoop, Plateau};
+use crate::run::jobs::{JobSpec, Jobs};
+use crate::run::session::RunContext;
+use crate::run::trial::Record;
 use crate::store::journal::Store;
-use crate::task::TaskSpec;
+use crate::task::{TaskSource, TaskSpec};
 use crate::{Error, Result};
+use lrpilot_core::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
+use lrpilot_core::{Learned, Schedule};
 
 /// Points of the LR grid, log-spaced in [1e-6, 1] (paper, §3).
 const GRID_POINTS: usize = 100;
@@ -36,7 +36,7 @@ pub struct CompareOptions<'a> {
 /// The families whose initial LR is tuned.
 fn families(spec: &TaskSpec) -> Vec<(&'static str, Family)> {
     vec![
-        ("constant", Family::OpenLoop(OpenLoop::Fixed {})),
+        ("constant", Family::OpenLoop(OpenLoop::Constant {})),
         ("cosine", Family::OpenLoop(OpenLoop::cosine(spec.horizon))),
         ("one-cycle", Family::OpenLoop(OpenLoop::one_cycle(spec.horizon.max(2)))),
         ("plateau", Family::Metric(MetricDriven::Plateau(Plateau::default()))),
@@ -51,10 +51,10 @@ enum Family {
 }
 
 impl Family {
-    fn method(&self, lr: f64) -> Method {
+    fn method(&self, lr: f64) -> Schedule {
         match self {
-            Family::OpenLoop(schedule) => Method::OpenLoop { schedule: schedule.clone(), lr },
-            Family::Metric(schedule) => Method::Metric { schedule: schedule.clone(), lr },
+            Family::OpenLoop(schedule) => Schedule::OpenLoop { schedule: schedule.clone(), lr },
+            Family::Metric(schedule) => Schedule::Metric { schedule: schedule.clone(), lr },
         }
     }
 }
@@ -66,7 +66,7 @@ struct Entry {
     epochs_spent: u64,
     initial_lr: Option<f64>,
     /// One per policy seed; one alone for the others.
-    variants: Vec<(Option<u64>, Method)>,
+    variants: Vec<(Option<u64>, Schedule)>,
 }
 
 /// Run the comparison; finished runs go to `store` as they come and are not repeated.
@@ -74,17 +74,16 @@ struct Entry {
 /// # Errors
 /// [`Error::Config`] for a budget below one grid, [`Error::Interrupted`] if stopped, and the task's errors.
 pub fn compare(
-    runner: &Runner,
+    source: &dyn TaskSource,
     options: &CompareOptions<'_>,
     store: Option<Store<RunRecord>>,
-    progress: &dyn Progress,
-    stop: &StopFlag,
+    context: &RunContext<'_>,
 ) -> Result<(Comparison, Vec<RunRecord>)> {
-    let spec = runner.spec()?;
+    let (spec, progress) = (source.spec().clone(), context.progress);
     let tuning_seeds = tuning_seeds(options.budget_epochs, &spec)?;
     let families = families(&spec);
     progress.start(planned_epochs(options, &families, tuning_seeds, &spec), "comparing");
-    let mut jobs = Jobs::new(runner, store, progress, stop)?;
+    let mut jobs = Jobs::new(source, store, *context)?;
     let mut entries: Vec<Entry> = Vec::new();
     for (name, kind, policies) in &options.policies {
         entries.push(learned_entry(name, kind, policies, options.budget_epochs));
@@ -114,7 +113,7 @@ pub fn compare(
     let mut runs = Vec::new();
     let mut methods = Vec::new();
     for entry in &entries {
-        let records = jobs.run(&evaluation_jobs(entry, options))?;
+        let records = jobs.run(&evaluation_jobs(entry, options, source))?;
         methods.push(result(entry, &records, &spec, options.seed)?);
         runs.extend(records);
     }
@@ -166,7 +165,7 @@ fn child_seed(options: &CompareOptions<'_>, i: usize) -> u64 {
 }
 
 fn learned_entry(name: &str, kind: &str, policies: &[Learned], budget: u64) -> Entry {
-    let variant = |p: &Learned| (Some(p.provenance().seed), Method::Learned { policy: Box::new(p.clone()), lr: None });
+    let variant = |p: &Learned| (Some(p.provenance().seed), Schedule::learned(p.clone()));
     Entry {
         name: name.to_owned(),
         kind: kind.to_owned(),
@@ -180,12 +179,13 @@ fn learned_entry(name: &str, kind: &str, policies: &[Learned], budget: u64) -> E
 fn control_entries(jobs: &mut Jobs<'_>, options: &CompareOptions<'_>, spec: &TaskSpec) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for (name, _, policies) in options.policies.iter().filter(|(_, kind, _)| kind == "learned") {
-        let source: Vec<Job> = policies
+        let source: Vec<JobSpec> = policies
             .iter()
-            .map(|policy| Job {
-                stage: "replay-source",
+            .map(|policy| JobSpec {
+                task: jobs.source().identity(),
+                stage: "replay-source".into(),
                 name: format!("{name}: source of the replay"),
-                method: Method::Learned { policy: Box::new(policy.clone()), lr: None },
+                schedule: Schedule::learned(policy.clone()),
                 initial_lr: None,
                 seed: derive_seed(options.seed, Purpose::Bootstrap, 0),
                 policy_seed: Some(policy.provenance().seed),
@@ -194,16 +194,16 @@ fn control_entries(jobs: &mut Jobs<'_>, options: &CompareOptions<'_>, spec: &Tas
             .collect();
         let histories: Vec<(Option<u64>, Vec<f64>)> =
             jobs.run(&source)?.iter().map(|r| (r.policy_seed, r.curve.iter().map(|c| c.lr).collect())).collect();
-        let entry = |suffix: &str, method: &dyn Fn(&[f64]) -> Method| Entry {
+        let entry = |suffix: &str, method: &dyn Fn(&[f64]) -> Schedule| Entry {
             name: format!("{name}: {suffix}"),
             kind: "control".into(),
             epochs_spent: options.budget_epochs + spec.horizon as u64,
             initial_lr: None,
             variants: histories.iter().map(|(seed, lrs)| (*seed, method(lrs))).collect(),
         };
-        entries.push(entry("open-loop replay", &|lrs| Method::Replay { lrs: lrs.to_vec() }));
-        entries.push(entry("its mean LR", &|lrs| Method::OpenLoop {
-            schedule: OpenLoop::Fixed {},
+        entries.push(entry("open-loop replay", &|lrs| Schedule::Replay { lrs: lrs.to_vec() }));
+        entries.push(entry("its mean LR", &|lrs| Schedule::OpenLoop {
+            schedule: OpenLoop::Constant {},
             lr: lrs.iter().sum::<f64>() / lrs.len() as f64,
         }));
     }
@@ -213,7 +213,7 @@ fn control_entries(jobs: &mut Jobs<'_>, options: &CompareOptions<'_>, spec: &Tas
 /// The constant LR of the grid that turns out best on the very seeds of the evaluation: no method can know it, and no
 /// constant LR of the grid does better there.
 fn hindsight_entry(jobs: &mut Jobs<'_>, options: &CompareOptions<'_>, spec: &TaskSpec) -> Result<Entry> {
-    let (name, family) = ("constant (best in hindsight)", Family::OpenLoop(OpenLoop::Fixed {}));
+    let (name, family) = ("constant (best in hindsight)", Family::OpenLoop(OpenLoop::Constant {}));
     let seeds: Vec<u64> = (0..options.child_seeds).map(|i| child_seed(options, i)).collect();
     let lr = tune(jobs, name, &family, &seeds, spec)?;
     Ok(Entry {
@@ -233,16 +233,18 @@ fn tuning_seed_list(seed: u64, count: usize) -> Vec<u64> {
 /// The grid's LR with the smallest mean final validation-B loss; a diverged run counts as ten times chance.
 fn tune(jobs: &mut Jobs<'_>, name: &str, family: &Family, seeds: &[u64], spec: &TaskSpec) -> Result<f64> {
     let lrs: Vec<f64> = grid();
-    let job = |lr: f64, seed: u64| Job {
-        stage: "tune",
+    let source = jobs.source();
+    let job = |lr: f64, seed: u64| JobSpec {
+        task: source.identity(),
+        stage: "tune".into(),
         name: name.to_owned(),
-        method: family.method(lr),
+        schedule: family.method(lr),
         initial_lr: Some(lr),
         seed,
         policy_seed: None,
         record: Record::Final,
     };
-    let grid_jobs: Vec<Job> = lrs.iter().flat_map(|lr| seeds.iter().map(|seed| job(*lr, *seed))).collect();
+    let grid_jobs: Vec<JobSpec> = lrs.iter().flat_map(|lr| seeds.iter().map(|seed| job(*lr, *seed))).collect();
     let records = jobs.run(&grid_jobs)?;
     let sums = records.chunks(seeds.len()).map(|runs| runs.iter().map(|r| final_loss(r, spec)).sum::<f64>());
     let best = lrs.iter().zip(sums).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(lr, _)| *lr);
@@ -260,13 +262,14 @@ pub fn log_grid(points: usize) -> Vec<f64> {
     (0..points).map(|i| (min + (max - min) * i as f64 / (points - 1) as f64).exp()).collect()
 }
 
-fn evaluation_jobs(entry: &Entry, options: &CompareOptions<'_>) -> Vec<Job> {
-    let of_variant = |(policy_seed, method): &(Option<u64>, Method)| {
+fn evaluation_jobs(entry: &Entry, options: &CompareOptions<'_>, source: &dyn TaskSource) -> Vec<JobSpec> {
+    let of_variant = |(policy_seed, method): &(Option<u64>, Schedule)| {
         (0..options.child_seeds)
-            .map(|i| Job {
-                stage: "compare",
+            .map(|i| JobSpec {
+                task: source.identity(),
+                stage: "compare".into(),
                 name: entry.name.clone(),
-                method: method.clone(),
+                schedule: method.clone(),
                 initial_lr: entry.initial_lr,
                 seed: child_seed(options, i),
                 policy_seed: *policy_seed,

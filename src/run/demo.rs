@@ -7,12 +7,12 @@ use crate::record::{Comparison, RunRecord, UpdateRecord};
 use crate::run::compare::{CompareOptions, compare};
 use crate::run::config::RunConfig;
 use crate::run::learner::Learner;
-use crate::run::session::{Surroundings, learn_in, planned_epochs};
-use crate::run::trial::Runner;
-use crate::schedule::Learned;
+use crate::run::session::{RunContext, learn_side_by_side, planned_epochs};
 use crate::store::journal::{Store, read};
-use rayon::prelude::*;
+use crate::task::TaskSource;
+use lrpilot_core::Learned;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What is learned and compared.
 pub struct DemoOptions<'a> {
@@ -45,13 +45,13 @@ pub struct DemoResult {
 pub fn demo(
     folder: &Path,
     options: &DemoOptions<'_>,
-    runner: &Runner,
-    around: &Surroundings<'_>,
+    source: &Arc<dyn TaskSource>,
+    context: &RunContext<'_>,
 ) -> Result<DemoResult> {
-    let pilot = learn_all(folder, Formulation::Pilot, options, runner, around)?;
-    let paper = learn_all(folder, Formulation::Paper, options, runner, around)?;
+    let pilot = learn_all(folder, Formulation::Pilot, options, source, context)?;
+    let paper = learn_all(folder, Formulation::Paper, options, source, context)?;
     let untrained =
-        seeded(&options.config, options).iter().map(|c| Learner::untrained(c, runner)).collect::<Result<Vec<_>>>()?;
+        seeded(&options.config, options).iter().map(|c| Learner::untrained(c, source)).collect::<Result<Vec<_>>>()?;
     let store = Store::open(&folder.join("results.jsonl"))?;
     let compare_options = CompareOptions {
         policies: vec![
@@ -64,7 +64,7 @@ pub fn demo(
         seed: options.config.seed,
         command: options.command,
     };
-    let (comparison, runs) = compare(runner, &compare_options, Some(store), around.progress, around.stop)?;
+    let (comparison, runs) = compare(&**source, &compare_options, Some(store), context)?;
     let mut updates = Vec::new();
     for config in seeded(&options.config, options) {
         updates.extend(read::<UpdateRecord>(&policy_folder(folder, &config).join("updates.jsonl"))?);
@@ -89,8 +89,8 @@ fn learn_all(
     folder: &Path,
     formulation: Formulation,
     options: &DemoOptions<'_>,
-    runner: &Runner,
-    around: &Surroundings<'_>,
+    source: &Arc<dyn TaskSource>,
+    context: &RunContext<'_>,
 ) -> Result<Vec<Learned>> {
     let mut config = options.config.clone();
     if formulation == Formulation::Paper {
@@ -100,11 +100,8 @@ fn learn_all(
     }
     let configs = seeded(&config, options);
     let what = if formulation == Formulation::Paper { "learning (paper formulation)" } else { "learning" };
-    around.progress.start(planned_epochs(&config, runner)? * options.policy_seeds, what);
-    let policies = configs
-        .par_iter()
-        .map(|config| learn_in(&policy_folder(folder, config), config, runner, around))
-        .collect::<Result<Vec<_>>>()?;
-    around.progress.finish(&format!("{} policies", policies.len()));
+    context.progress.start(planned_epochs(&config, source)? * options.policy_seeds, what);
+    let policies = learn_side_by_side(&configs, |config| policy_folder(folder, config), source, context)?;
+    context.progress.finish(&format!("{} policies", policies.len()));
     Ok(policies)
 }

@@ -6,12 +6,13 @@
 
 use crate::nn::layer::{LayerSpec, ParamInfo};
 use crate::nn::models::ModelSpec;
-use crate::record::{IntervalRecord, RunRecord};
-use crate::run::trial::{Method, Record, Runner, run_child};
+use crate::record::IntervalRecord;
+use crate::run::trial::{Record, Trial, run_trial};
 use crate::store::atomic::write_atomic;
 use crate::task::data::Examples;
-use crate::task::{Supervised, SupervisedConfig, Task as _};
+use crate::task::{ConfiguredTask, Supervised, SupervisedConfig, Task as _};
 use crate::{Error, Result};
+use lrpilot_core::Schedule;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use std::path::Path;
@@ -25,13 +26,13 @@ struct Replay<'a> {
     curve: &'a [IntervalRecord],
 }
 
-/// Train one network under `method` with dropout off and write what it takes to train it again to `dir`.
+/// Train one network under `schedule` with dropout off and write what it takes to train it again to `dir`.
 ///
 /// # Errors
 /// [`Error::Usage`] if `dir` is not empty, the task is no classifier or its interval is not an epoch; [`Error::Data`] if
 /// the run diverged (there is nothing to compare then); the task's errors and [`Error::Io`].
-pub fn export_replay(dir: &Path, runner: &Runner, method: &Method, seed: u64) -> Result<RunRecord> {
-    let (config, splits) = runner.supervised().ok_or_else(|| {
+pub fn export_replay(dir: &Path, source: &ConfiguredTask, schedule: &Schedule, seed: u64) -> Result<Trial> {
+    let (config, splits) = source.supervised().ok_or_else(|| {
         Error::usage("this task is no classifier on a data set", "export a supervised task, e.g. digits")
     })?;
     if config.optimizer.finds_lr() {
@@ -52,7 +53,7 @@ pub fn export_replay(dir: &Path, runner: &Runner, method: &Method, seed: u64) ->
     let initial = weights(network.param_infos(), &network.params)
         .chain(weights(network.buffer_infos(), &network.buffers))
         .collect::<Vec<_>>();
-    let run = run_child(&mut task, method, seed, Record::Everything)?;
+    let run = run_trial(&mut task, schedule, seed, Record::Everything)?;
     if run.curve.iter().any(|c| !c.val_loss_a.is_finite()) {
         return Err(Error::data(dir, "the run diverged or was rolled back", "use a smaller learning rate"));
     }
@@ -113,5 +114,5 @@ fn write_tensors(path: &Path, tensors: &[Tensor]) -> Result<()> {
         views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| bug(&e))?));
     }
     let bytes = safetensors::serialize(views, None).map_err(|e| bug(&e))?;
-    write_atomic(path, &bytes)
+    Ok(write_atomic(path, &bytes)?)
 }

@@ -1,27 +1,31 @@
 //! Many training runs side by side: each a pure function of its specification, stored as soon as it is finished.
 
 use crate::record::RunRecord;
-use crate::record::progress::Progress;
-use crate::run::stop::StopFlag;
-use crate::run::trial::{Method, Record, Runner, run_child};
+use crate::run::session::RunContext;
+use crate::run::trial::{Record, Trial};
 use crate::store::identity::{job_id, sha256_hex};
 use crate::store::journal::Store;
-use crate::task::TaskConfig;
+use crate::task::TaskSource;
 use crate::{Error, Result};
-use rayon::prelude::*;
-use serde::Serialize;
+use lrpilot_core::Schedule;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
 
-/// One training run to be done.
-#[derive(Clone, Debug)]
-pub struct Job {
+/// Raised when the same job gives other results than before, so that stored ones are not taken for them.
+const RESULTS_VERSION: u32 = 2;
+
+/// One training run to be done: both the message to whoever does it and, hashed, its identity.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Identity of the task's source.
+    pub task: serde_json::Value,
     /// Part of the comparison.
-    pub stage: &'static str,
+    pub stage: String,
     /// Name of the method, for people.
     pub name: String,
     /// What sets the LR.
-    pub method: Method,
+    pub schedule: Schedule,
     /// Initial LR to be shown.
     pub initial_lr: Option<f64>,
     /// Seed of weights and batch order.
@@ -32,26 +36,50 @@ pub struct Job {
     pub record: Record,
 }
 
-/// The canonical specification, whose sha256 is the job's identity.
-#[derive(Serialize)]
-struct JobSpec<'a> {
-    version: &'a str,
-    task: &'a TaskConfig,
-    stage: &'a str,
-    name: &'a str,
-    method: String,
-    seed: u64,
-    policy_seed: Option<u64>,
-    everything: bool,
+impl JobSpec {
+    /// sha256 of the canonical JSON, in which a policy stands for the sha256 of its file. Two jobs with equal identities
+    /// have equal results, on every machine.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if a policy cannot be written.
+    pub fn id(&self) -> Result<String> {
+        let schedule = match &self.schedule {
+            Schedule::Learned { policy, lr } => {
+                serde_json::json!({ "policy": sha256_hex(&policy.to_bytes()?), "lr": lr })
+            }
+            other => serde_json::json!(other),
+        };
+        let JobSpec { task, stage, name, schedule: _, initial_lr, seed, policy_seed, record } = self;
+        Ok(job_id(&serde_json::json!({
+            "version": RESULTS_VERSION, "task": task, "stage": stage, "name": name, "schedule": schedule,
+            "initial_lr": initial_lr, "seed": seed, "policy_seed": policy_seed, "record": record,
+        })))
+    }
+
+    /// The record of the job's result.
+    fn record_of(&self, id: &str, trial: Trial) -> RunRecord {
+        let Trial { curve, diverged, test_loss, extra_forward_passes } = trial;
+        RunRecord {
+            job_id: id.to_owned(),
+            stage: self.stage.clone(),
+            method: self.name.clone(),
+            seed: self.seed,
+            policy_seed: self.policy_seed,
+            initial_lr: self.initial_lr,
+            curve,
+            diverged,
+            test_loss,
+            extra_forward_passes,
+        }
+    }
 }
 
-/// Runs jobs on the current thread pool and keeps what is done.
+/// Runs jobs on an executor and keeps what is done.
 pub struct Jobs<'a> {
-    runner: &'a Runner,
+    source: &'a dyn TaskSource,
     store: Option<Store<RunRecord>>,
     done: HashMap<String, RunRecord>,
-    progress: &'a dyn Progress,
-    stop: &'a StopFlag,
+    context: RunContext<'a>,
 }
 
 impl<'a> Jobs<'a> {
@@ -59,90 +87,45 @@ impl<'a> Jobs<'a> {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn new(
-        runner: &'a Runner,
-        store: Option<Store<RunRecord>>,
-        progress: &'a dyn Progress,
-        stop: &'a StopFlag,
-    ) -> Result<Self> {
+    pub fn new(source: &'a dyn TaskSource, store: Option<Store<RunRecord>>, context: RunContext<'a>) -> Result<Self> {
         let records = store.as_ref().map(Store::read_all).transpose()?.unwrap_or_default();
         let done = records.into_iter().map(|r| (r.job_id.clone(), r)).collect();
-        Ok(Jobs { runner, store, done, progress, stop })
+        Ok(Jobs { source, store, done, context })
     }
 
     /// Go on with another task and its progress, with the same store.
-    pub fn go_on(&mut self, runner: &'a Runner, progress: &'a dyn Progress) {
-        (self.runner, self.progress) = (runner, progress);
+    pub fn go_on(&mut self, source: &'a dyn TaskSource, context: RunContext<'a>) {
+        (self.source, self.context) = (source, context);
+    }
+
+    /// The task's source.
+    pub fn source(&self) -> &'a dyn TaskSource {
+        self.source
     }
 
     /// The records of `jobs`, in their order.
     ///
     /// # Errors
     /// As the task's; [`Error::Interrupted`] if stopped, with everything finished so far stored.
-    pub fn run(&mut self, jobs: &[Job]) -> Result<Vec<RunRecord>> {
-        let ids: Vec<String> = jobs.iter().map(|job| self.id(job)).collect::<Result<_>>()?;
-        let missing: Vec<(&Job, &String)> =
-            jobs.iter().zip(&ids).filter(|(_, id)| !self.done.contains_key(*id)).collect();
-        self.progress.advance(self.epochs(jobs.len() - missing.len()));
-        let (runner, stop) = (self.runner, self.stop);
-        let (sender, receiver) = mpsc::channel();
-        let finished = std::thread::scope(|scope| {
-            let worker = scope.spawn(move || {
-                missing.par_iter().try_for_each_with(sender, |sender, (job, id)| {
-                    if stop.is_set() {
-                        return Err(Error::Interrupted { resume: "the same command with --resume".into() });
-                    }
-                    let record = run_one(runner, job, id)?;
-                    // The receiver only hangs up after an error of its own, which ends the run anyway.
-                    let _ = sender.send(record);
-                    Ok(())
-                })
-            });
-            let stored = receiver.iter().try_for_each(|record| self.keep(record));
-            let worked = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            stored.and(worked)
-        });
-        finished?;
-        Ok(ids.iter().map(|id| self.done[id].clone()).collect())
+    pub fn run(&mut self, jobs: &[JobSpec]) -> Result<Vec<RunRecord>> {
+        let ids: Vec<String> = jobs.iter().map(JobSpec::id).collect::<Result<_>>()?;
+        let (source, context) = (self.source, self.context);
+        let epochs = source.spec().horizon as u64;
+        let missing: Vec<usize> = (0..jobs.len()).filter(|i| !self.done.contains_key(&ids[*i])).collect();
+        context.progress.advance((jobs.len() - missing.len()) as u64 * epochs);
+        let specs: Vec<&JobSpec> = missing.iter().map(|i| &jobs[*i]).collect();
+        let keeping = Mutex::new((&mut self.store, &mut self.done));
+        context.executor.trials(source, &specs, context.stop, &|i, trial| {
+            let record = jobs[missing[i]].record_of(&ids[missing[i]], trial);
+            let mut keeping = keeping.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(store) = keeping.0.as_mut() {
+                store.append(&record)?;
+            }
+            keeping.1.insert(record.job_id.clone(), record);
+            context.progress.advance(epochs);
+            Ok(())
+        })?;
+        let of = |id: &String| self.done.get(id).cloned().ok_or_else(|| Error::Bug(format!("job {id} was not run")));
+        ids.iter().map(of).collect()
     }
-
-    fn keep(&mut self, record: RunRecord) -> Result<()> {
-        if let Some(store) = &mut self.store {
-            store.append(&record)?;
-        }
-        self.progress.advance(self.epochs(1));
-        self.done.insert(record.job_id.clone(), record);
-        Ok(())
-    }
-
-    fn epochs(&self, runs: usize) -> u64 {
-        (runs * self.runner.config().horizon()) as u64
-    }
-
-    fn id(&self, job: &Job) -> Result<String> {
-        let method = match &job.method {
-            Method::Learned { policy, lr } => format!("{} from {lr:?}", sha256_hex(&policy.to_bytes()?)),
-            other => format!("{other:?}"),
-        };
-        Ok(job_id(&JobSpec {
-            version: env!("CARGO_PKG_VERSION"),
-            task: self.runner.config(),
-            stage: job.stage,
-            name: &job.name,
-            method,
-            seed: job.seed,
-            policy_seed: job.policy_seed,
-            everything: job.record == Record::Everything,
-        }))
-    }
-}
-
-fn run_one(runner: &Runner, job: &Job, id: &str) -> Result<RunRecord> {
-    let mut record = run_child(&mut *runner.task()?, &job.method, job.seed, job.record)?;
-    record.job_id = id.to_owned();
-    record.stage = job.stage.to_owned();
-    record.method.clone_from(&job.name);
-    record.policy_seed = job.policy_seed;
-    record.initial_lr = job.initial_lr;
-    Ok(record)
 }

@@ -1,20 +1,25 @@
 //! Learn a policy: environments, agent, selection, frozen file.
 
-use crate::agent::{Policy, Ppo, PpoState, Slot, SlotState, UpdateStats};
+use crate::agent::{Policy, Ppo, PpoState, RolloutExecutor, Slot, SlotState, UpdateStats};
 use crate::env::{Env as _, EnvParts, LrEnv};
 use crate::record::UpdateRecord;
 use crate::rng::{Purpose, derive_seed};
 use crate::run::config::RunConfig;
-use crate::run::trial::{Method, Record, Runner, run_child};
-use crate::schedule::{Learned, Provenance};
+use crate::run::executor::Executor;
+use crate::run::jobs::JobSpec;
+use crate::run::stop::StopFlag;
+use crate::run::trial::Record;
+use crate::task::TaskSource;
 use crate::{Error, Result};
-use rayon::prelude::*;
+use lrpilot_core::schedule::Provenance;
+use lrpilot_core::{Learned, Schedule};
 use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A policy in training.
 pub struct Learner {
     config: RunConfig,
-    runner: Runner,
+    source: Arc<dyn TaskSource>,
     parts: EnvParts,
     ppo: Ppo,
     slots: Vec<Slot>,
@@ -39,15 +44,15 @@ impl Learner {
     ///
     /// # Errors
     /// [`Error::Config`] for values out of range, or a budget too small for one rollout and the selection.
-    pub fn new(config: RunConfig, runner: Runner) -> Result<Self> {
+    pub fn new(config: RunConfig, source: Arc<dyn TaskSource>) -> Result<Self> {
         config.check()?;
-        let parts = config.env.parts(&runner.spec()?)?;
+        let parts = config.env.parts(source.spec())?;
         let slots = (0..config.learn.environments)
-            .map(|i| Ok(Slot::new(i, Box::new(LrEnv::new(runner.task()?, parts.clone())))))
+            .map(|i| Ok(Slot::new(i, Box::new(LrEnv::new(Arc::clone(&source), parts.clone())?))))
             .collect::<Result<Vec<_>>>()?;
         let space = slots[0].env.action_space();
-        let ppo = Ppo::new(config.ppo.clone(), parts.control.observation_dim(), &space, config.seed)?;
-        let learner = Learner { config, runner, parts, ppo, slots, env_steps: 0, updates: 0, candidates: Vec::new() };
+        let ppo = Ppo::new(config.ppo.clone(), parts.policy.observation_dim(), &space, config.seed)?;
+        let learner = Learner { config, source, parts, ppo, slots, env_steps: 0, updates: 0, candidates: Vec::new() };
         if learner.updates_planned() == 0 {
             let needed = learner.config.rollout_epochs() + learner.config.selection_epochs();
             let message =
@@ -71,12 +76,12 @@ impl Learner {
         self.updates
     }
 
-    /// One rollout and one update; `taken` is told the epochs of each episode, or part of one, from any thread.
+    /// One rollout and one update. `on_epochs(n)` is called from worker threads as intervals are trained.
     ///
     /// # Errors
     /// As the task's.
-    pub fn update(&mut self, taken: impl Fn(u64) + Sync) -> Result<UpdateRecord> {
-        let rollout = self.ppo.collect(&mut self.slots, taken)?;
+    pub fn update(&mut self, executor: &dyn RolloutExecutor, on_epochs: impl Fn(u64) + Sync) -> Result<UpdateRecord> {
+        let rollout = self.ppo.collect_on(executor, &mut self.slots, on_epochs)?;
         let remaining = 1.0 - self.updates as f64 / self.updates_planned() as f64;
         let stats = self.ppo.update(&rollout, remaining);
         self.updates += 1;
@@ -99,7 +104,7 @@ impl Learner {
             config,
             selection_loss: None,
         };
-        Learned::new(policy, self.parts.control.clone(), provenance)
+        Ok(Learned::new(policy, self.parts.policy.clone(), self.source.spec().run(), provenance)?)
     }
 
     /// Everything the rest of the training depends on.
@@ -156,37 +161,41 @@ impl Learner {
     ///
     /// # Errors
     /// None that a checked configuration can cause.
-    pub fn untrained(config: &RunConfig, runner: &Runner) -> Result<Learned> {
-        let parts = config.env.parts(&runner.spec()?)?;
-        let space = LrEnv::new(runner.task()?, parts.clone()).action_space();
-        let ppo = Ppo::new(config.ppo.clone(), parts.control.observation_dim(), &space, config.seed)?;
-        Learned::new(ppo.policy(), parts.control, Provenance::default())
+    pub fn untrained(config: &RunConfig, source: &Arc<dyn TaskSource>) -> Result<Learned> {
+        let parts = config.env.parts(source.spec())?;
+        let space = LrEnv::new(Arc::clone(source), parts.clone())?.action_space();
+        let ppo = Ppo::new(config.ppo.clone(), parts.policy.observation_dim(), &space, config.seed)?;
+        Ok(Learned::new(ppo.policy(), parts.policy, source.spec().run(), Provenance::default())?)
     }
 
-    /// Try the candidates on validation B and freeze the best (the latest one, where nothing is set aside for trying);
-    /// `tried` is told the epochs of each trial, from any thread.
+    /// Try the candidates on validation B and freeze the best (the latest one, where nothing is set aside for trying).
+    /// `on_epochs(n)` is called from worker threads after each trial.
     ///
     /// # Errors
-    /// As the task's.
-    pub fn select(&mut self, tried: impl Fn(u64) + Sync) -> Result<Learned> {
+    /// As the task's; [`Error::Interrupted`] if stopped.
+    pub fn select(
+        &mut self,
+        executor: &dyn Executor,
+        stop: &StopFlag,
+        on_epochs: impl Fn(u64) + Sync,
+    ) -> Result<Learned> {
         let seeds = self.config.learn.selection_seeds;
         if seeds == 0 {
             return self.candidates.last().cloned().ok_or_else(|| Error::Bug("no policy to select".into()));
         }
-        let chance = self.runner.spec()?.chance_loss.unwrap_or(f64::MAX);
-        let jobs: Vec<(usize, usize)> =
-            (0..self.candidates.len()).flat_map(|c| (0..seeds).map(move |s| (c, s))).collect();
-        let losses: Vec<f64> = jobs
-            .par_iter()
-            .map(|&(candidate, seed)| {
-                let method = Method::Learned { policy: Box::new(self.candidates[candidate].clone()), lr: None };
-                let seed = derive_seed(self.config.seed, Purpose::Episode, 1 << 63 | seed as u64);
-                let run = run_child(&mut *self.runner.task()?, &method, seed, Record::Final)?;
-                tried(self.config.task.horizon() as u64);
-                let loss = run.curve.last().map_or(f64::NAN, |l| l.val_loss_b);
-                Ok(if loss.is_finite() { loss } else { 10.0 * chance })
-            })
-            .collect::<Result<_>>()?;
+        let spec = self.source.spec();
+        let chance = spec.chance_loss.unwrap_or(f64::MAX);
+        let jobs: Vec<JobSpec> =
+            self.candidates.iter().flat_map(|c| (0..seeds).map(|seed| self.trial_of(c, seed))).collect();
+        let losses = Mutex::new(vec![f64::NAN; jobs.len()]);
+        executor.trials(&*self.source, &jobs.iter().collect::<Vec<_>>(), stop, &|i, trial| {
+            on_epochs(spec.horizon as u64);
+            let loss = trial.curve.last().map_or(f64::NAN, |l| l.val_loss_b);
+            let counted = if loss.is_finite() { loss } else { 10.0 * chance };
+            losses.lock().unwrap_or_else(PoisonError::into_inner)[i] = counted;
+            Ok(())
+        })?;
+        let losses = losses.into_inner().unwrap_or_else(PoisonError::into_inner);
         let score = |c: usize| losses[c * seeds..(c + 1) * seeds].iter().sum::<f64>() / seeds as f64;
         let best = (0..self.candidates.len())
             .min_by(|a, b| score(*a).total_cmp(&score(*b)))
@@ -194,5 +203,19 @@ impl Learner {
         let mut chosen = self.candidates[best].clone();
         chosen.set_selection_loss(score(best));
         Ok(chosen)
+    }
+
+    /// The training run number `seed` on which a candidate is tried.
+    fn trial_of(&self, candidate: &Learned, seed: usize) -> JobSpec {
+        JobSpec {
+            task: self.source.identity(),
+            stage: "select".into(),
+            name: "candidate".into(),
+            schedule: Schedule::learned(candidate.clone()),
+            initial_lr: None,
+            seed: derive_seed(self.config.seed, Purpose::Episode, 1 << 63 | seed as u64),
+            policy_seed: Some(self.config.seed),
+            record: Record::Final,
+        }
     }
 }

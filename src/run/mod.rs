@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod config;
 pub mod demo;
+pub mod executor;
 pub mod export;
 pub mod jobs;
 pub mod learner;
@@ -13,6 +14,8 @@ pub mod trial;
 
 pub use compare::{CompareOptions, compare};
 pub use config::{LearnConfig, RunConfig};
+pub use executor::Executor;
 pub use learner::Learner;
+pub use session::RunContext;
 pub use stop::StopFlag;
-pub use trial::{Method, Record, Runner};
+pub use trial::{Record, Trial, run_trial};

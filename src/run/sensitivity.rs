@@ -6,8 +6,9 @@ use crate::env::{Env as _, InitialLr, LrEnv};
 use crate::report::html::Sensitivity;
 use crate::rng::{Purpose, derive_seed};
 use crate::run::config::RunConfig;
-use crate::run::trial::Runner;
-use crate::schedule::Learned;
+use crate::task::TaskSource;
+use lrpilot_core::Learned;
+use std::sync::Arc;
 
 /// Episodes whose observations are used.
 const EPISODES: u64 = 3;
@@ -17,12 +18,12 @@ const EPISODES: u64 = 3;
 ///
 /// # Errors
 /// As the task's.
-pub fn sensitivities(config: &RunConfig, runner: &Runner, learned: &Learned) -> Result<Vec<Sensitivity>> {
-    let mut parts = config.env.parts(&runner.spec()?)?;
-    parts.control = learned.control().clone();
+pub fn sensitivities(config: &RunConfig, source: &Arc<dyn TaskSource>, learned: &Learned) -> Result<Vec<Sensitivity>> {
+    let mut parts = config.env.parts(source.spec())?;
+    parts.policy = learned.spec().clone();
     parts.initial_lr = InitialLr::Anchor {};
     let mut policy = learned.policy().clone();
-    let mut env = LrEnv::new(runner.task()?, parts);
+    let mut env = LrEnv::new(Arc::clone(source), parts)?;
     let mut observations: Vec<Vec<f32>> = Vec::new();
     for episode in 0..EPISODES {
         let mut observation = env.reset(derive_seed(config.seed, Purpose::Episode, 1 << 61 | episode))?;
@@ -35,7 +36,7 @@ pub fn sensitivities(config: &RunConfig, runner: &Runner, learned: &Learned) -> 
             observation = step.observation;
         }
     }
-    let names = learned.control().observation.names(learned.control().layers);
+    let names = learned.spec().observation.names(learned.spec().observed_groups);
     let mut all: Vec<Sensitivity> = names
         .into_iter()
         .enumerate()

@@ -5,21 +5,26 @@ use crate::record::UpdateRecord;
 use crate::record::progress::{Progress, Status};
 use crate::report::tensorboard::{EventWriter, file_name};
 use crate::run::config::RunConfig;
+use crate::run::executor::Executor;
 use crate::run::learner::Learner;
 use crate::run::stop::StopFlag;
-use crate::run::trial::Runner;
-use crate::schedule::Learned;
 use crate::store::checkpoint::Checkpoints;
 use crate::store::journal::Store;
+use crate::task::TaskSource;
 use crate::{Error, Result};
+use lrpilot_core::Learned;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What surrounds a run without influencing its numbers.
-pub struct Surroundings<'a> {
+#[derive(Clone, Copy)]
+pub struct RunContext<'a> {
     /// Where progress is told.
     pub progress: &'a dyn Progress,
     /// Set when the run should stop after the update in flight.
     pub stop: &'a StopFlag,
+    /// Where training runs are done.
+    pub executor: &'a dyn Executor,
     /// Seconds since 1970, for the time stamps of TensorBoard; the core reads no clock.
     pub wall_time: &'a (dyn Fn() -> f64 + Sync),
     /// Name of the machine, for the name of the event file.
@@ -48,49 +53,73 @@ impl Files {
 ///
 /// # Errors
 /// [`Error::Interrupted`] after a stop, with everything saved; the configuration's, the task's and the files' errors.
-pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Surroundings<'_>) -> Result<Learned> {
+pub fn learn_in(
+    folder: &Path,
+    config: &RunConfig,
+    source: &Arc<dyn TaskSource>,
+    context: &RunContext<'_>,
+) -> Result<Learned> {
     let files = Files::in_folder(folder);
     if files.policy.exists() {
-        around.progress.advance(config.planned_epochs());
-        return Learned::load(&files.policy);
+        context.progress.advance(config.planned_epochs());
+        return Ok(Learned::load(&files.policy)?);
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-    let mut learner = Learner::new(config.clone(), runner.clone())?;
+    let mut learner = Learner::new(config.clone(), Arc::clone(source))?;
     let checkpoints = Checkpoints::new(&files.checkpoints);
     let mut store = Store::<UpdateRecord>::open(&files.updates)?;
     if let Some(loaded) = checkpoints.load_latest()? {
-        loaded.warning.iter().for_each(|w| around.progress.message(w));
+        loaded.warning.iter().for_each(|w| context.progress.message(w));
         learner.set_state(loaded.value)?;
     }
     // Updates after the checkpoint will be done again.
     store.truncate(learner.updates_done())?;
-    let mut events = event_file(folder, around)?;
+    let mut events = event_file(folder, context)?;
     let mut best = best_return(&store.read_all()?);
-    around.progress.advance(learner.updates_done() as u64 * config.rollout_epochs());
+    context.progress.advance(learner.updates_done() as u64 * config.rollout_epochs());
     while learner.updates_done() < learner.updates_planned() {
-        if around.stop.is_set() {
-            return Err(Error::Interrupted { resume: "the same command with --resume".into() });
+        if context.stop.is_set() {
+            return Err(Error::interrupted());
         }
-        let record = learner.update(|epochs| around.progress.advance(epochs))?;
+        let record = learner.update(context.executor, |epochs| context.progress.advance(epochs))?;
         store.append(&record)?;
         // On disk before the checkpoint that counts it.
         store.sync()?;
-        events.update(&record, (around.wall_time)())?;
+        events.update(&record, (context.wall_time)())?;
         checkpoints.save(&learner.state()?)?;
         best = best.max(record.mean_return.unwrap_or(f64::NEG_INFINITY));
-        around.progress.status(Status { current: record.mean_return, best: best.is_finite().then_some(best) });
+        context.progress.status(Status { current: record.mean_return, best: best.is_finite().then_some(best) });
     }
-    let policy = learner.select(|epochs| around.progress.advance(epochs))?;
+    let policy = learner.select(context.executor, context.stop, |epochs| context.progress.advance(epochs))?;
     policy.save(&files.policy)?;
     Ok(policy)
+}
+
+/// The policies of several configurations, each learned in the folder that `folder_of` names.
+///
+/// # Errors
+/// As [`learn_in`].
+pub fn learn_side_by_side(
+    configs: &[RunConfig],
+    folder_of: impl Fn(&RunConfig) -> PathBuf + Sync,
+    source: &Arc<dyn TaskSource>,
+    context: &RunContext<'_>,
+) -> Result<Vec<Learned>> {
+    let learned: Mutex<Vec<Option<Learned>>> = Mutex::new(vec![None; configs.len()]);
+    context.executor.each(configs.len(), &|i| {
+        let policy = learn_in(&folder_of(&configs[i]), &configs[i], source, context)?;
+        learned.lock().unwrap_or_else(PoisonError::into_inner)[i] = Some(policy);
+        Ok(())
+    })?;
+    Ok(learned.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect())
 }
 
 /// Epochs that [`learn_in`] will report as progress, once it is sure that it can begin.
 ///
 /// # Errors
 /// As [`Learner::new`].
-pub fn planned_epochs(config: &RunConfig, runner: &Runner) -> Result<u64> {
-    Learner::new(config.clone(), runner.clone()).map(|_| config.planned_epochs())
+pub fn planned_epochs(config: &RunConfig, source: &Arc<dyn TaskSource>) -> Result<u64> {
+    Learner::new(config.clone(), Arc::clone(source)).map(|_| config.planned_epochs())
 }
 
 fn best_return(updates: &[UpdateRecord]) -> f64 {
@@ -98,14 +127,14 @@ fn best_return(updates: &[UpdateRecord]) -> f64 {
 }
 
 /// The event file of the folder: the one that is there, or a new one.
-fn event_file(folder: &Path, around: &Surroundings<'_>) -> Result<EventWriter> {
-    let now = (around.wall_time)();
+fn event_file(folder: &Path, context: &RunContext<'_>) -> Result<EventWriter> {
+    let now = (context.wall_time)();
     let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
     let mut existing: Vec<PathBuf> = entries
         .filter_map(|e| Some(e.ok()?.path()))
         .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("events.out.tfevents.")))
         .collect();
     existing.sort();
-    let path = existing.pop().unwrap_or_else(|| folder.join(file_name(now as u64, around.host)));
+    let path = existing.pop().unwrap_or_else(|| folder.join(file_name(now as u64, context.host)));
     EventWriter::open(path, now)
 }

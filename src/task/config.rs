@@ -103,7 +103,7 @@ impl SupervisedConfig {
         if let Some(steps) = self.interval_steps {
             positive("task.interval_steps", steps)?;
         }
-        check_bounds("task.lr_bounds", self.lr_bounds)?;
+        lrpilot_core::control::check_bounds("task.lr_bounds", self.lr_bounds)?;
         self.optimizer.check()
     }
 }
@@ -155,7 +155,7 @@ impl QuadraticConfig {
                 "give a finite one",
             ));
         }
-        check_bounds("task.lr_bounds", self.lr_bounds)
+        Ok(lrpilot_core::control::check_bounds("task.lr_bounds", self.lr_bounds)?)
     }
 }
 
@@ -168,18 +168,6 @@ fn positive(place: &str, value: usize) -> Result<()> {
         return Err(Error::config(place, "0 is not positive", "give at least 1"));
     }
     Ok(())
-}
-
-/// Whether `bounds` are finite, positive and in order.
-///
-/// # Errors
-/// [`Error::Config`] naming `place` and the values.
-pub fn check_bounds(place: &str, (min, max): (f64, f64)) -> Result<()> {
-    if min.is_finite() && max.is_finite() && 0.0 < min && min < max {
-        return Ok(());
-    }
-    let message = format!("[{min}, {max}] is not a range of learning rates");
-    Err(Error::config(place, message, "give two finite numbers with 0 < min < max"))
 }
 
 /// The built-in tasks.

@@ -4,8 +4,9 @@
 use crate::nn::init::normal;
 use crate::rng::{Purpose, stream};
 use crate::task::config::QuadraticConfig;
-use crate::task::{AnchorRule, Knobs, Measurement, Split, Task, TaskSpec, TaskState};
+use crate::task::{Split, Task, TaskSpec, load_state, save_state};
 use crate::{Error, Result};
+use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, Recorder};
 
 /// SGD on L(θ) = ½ Σ hᵢ θᵢ² with gradients hᵢ(θᵢ − cᵢ), cᵢ ~ N(0, σᵢ²), from θ = 1.
 pub struct NoisyQuadratic {
@@ -15,8 +16,8 @@ pub struct NoisyQuadratic {
     noise_sd: Vec<f64>,
     theta: Vec<f64>,
     seed: u64,
-    interval: usize,
     steps: u64,
+    recorder: Recorder,
 }
 
 impl NoisyQuadratic {
@@ -29,8 +30,7 @@ impl NoisyQuadratic {
         let (curvature, noise_sd) = spectrum(&config);
         let spec = TaskSpec {
             name: config.name.clone(),
-            layers: vec!["theta".into()],
-            parameters: config.dimensions,
+            groups: vec![Group::new("theta", config.dimensions)],
             horizon: config.horizon,
             steps_per_interval: config.interval_steps,
             batch_size: 1,
@@ -43,7 +43,8 @@ impl NoisyQuadratic {
             finds_lr: false,
         };
         let theta = vec![1.0; config.dimensions];
-        Ok(NoisyQuadratic { config, spec, curvature, noise_sd, theta, seed: 0, interval: 0, steps: 0 })
+        let recorder = Recorder::new(1);
+        Ok(NoisyQuadratic { config, spec, curvature, noise_sd, theta, seed: 0, steps: 0, recorder })
     }
 
     fn loss(&self) -> f64 {
@@ -56,32 +57,9 @@ impl NoisyQuadratic {
         self.curvature.iter().zip(&self.theta).zip(&self.noise_sd).map(noisy).collect()
     }
 
-    fn measure(&self, losses: &[f64], norms: &[f64], path_sq: f64, start: &[f64]) -> Measurement {
-        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
-        let (first, second) = losses.split_at(losses.len() / 2);
-        let norm_mean = mean(norms);
-        let displacement = self.theta.iter().zip(start).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
-        let val_loss = self.loss();
-        Measurement {
-            interval: self.interval,
-            train_loss: mean(losses),
-            train_loss_first_half: if first.is_empty() { mean(losses) } else { mean(first) },
-            train_loss_second_half: mean(second),
-            val_loss,
-            val_accuracy: 0.0,
-            grad_norms: vec![norm_mean],
-            weight_norms: vec![self.theta.iter().map(|t| t * t).sum::<f64>().sqrt()],
-            update_norms: vec![(path_sq / norms.len() as f64).sqrt()],
-            grad_norm_mean: norm_mean,
-            grad_norm_sd: mean(&norms.iter().map(|n| (n - norm_mean).powi(2)).collect::<Vec<_>>()).sqrt(),
-            displacement,
-            path_length: path_sq.sqrt(),
-            steps: self.steps,
-            step_size: None,
-            extra_forward_passes: 0,
-            diverged: !val_loss.is_finite(),
-            stuck: false,
-        }
+    /// ‖θ‖.
+    fn norm(&self) -> f64 {
+        self.theta.iter().map(|t| t * t).sum::<f64>().sqrt()
     }
 }
 
@@ -147,62 +125,45 @@ impl Task for NoisyQuadratic {
     }
 
     fn reset(&mut self, seed: u64) -> Result<Measurement> {
-        (self.seed, self.interval, self.steps) = (seed, 0, 0);
+        (self.seed, self.steps) = (seed, 0);
+        self.recorder.reset(0, 0);
         self.theta.fill(1.0);
-        let norm = self.gradient(u64::MAX).iter().map(|g| g * g).sum::<f64>().sqrt();
-        Ok(self.measure(&[self.loss()], &[norm], 0.0, &self.theta))
+        let grad_sq = self.gradient(u64::MAX).iter().map(|g| g * g).sum::<f64>();
+        self.recorder.probe(self.loss(), &[grad_sq]);
+        Ok(self.recorder.finish(Some(self.loss()), &[self.norm()]))
     }
 
-    fn advance(&mut self, knobs: &Knobs) -> Result<Measurement> {
-        let start = self.theta.clone();
-        let (mut losses, mut norms, mut path_sq) = (Vec::new(), Vec::new(), 0.0);
+    fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {
+        let (start, lr) = (self.theta.clone(), hyperparameters.lr);
         for _ in 0..self.config.interval_steps {
-            losses.push(self.loss());
-            let gradient = self.gradient(self.steps);
-            let norm_sq: f64 = gradient.iter().map(|g| g * g).sum();
-            self.theta.iter_mut().zip(&gradient).for_each(|(t, g)| *t -= knobs.lr * g);
-            norms.push(norm_sq.sqrt());
-            path_sq += knobs.lr * knobs.lr * norm_sq;
+            let (loss, gradient) = (self.loss(), self.gradient(self.steps));
+            let grad_sq: f64 = gradient.iter().map(|g| g * g).sum();
+            self.theta.iter_mut().zip(&gradient).for_each(|(t, g)| *t -= lr * g);
+            self.recorder.step(loss, &[grad_sq], &[lr * lr * grad_sq]);
             self.steps += 1;
         }
-        self.interval += 1;
-        Ok(self.measure(&losses, &norms, path_sq, &start))
+        let moved = self.theta.iter().zip(&start).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+        let measured = self.recorder.finish(Some(self.loss()), &[self.norm()]);
+        Ok(Measurement { displacement: Some(moved), ..measured })
     }
 
     fn evaluate(&mut self, _: Split) -> Result<(f64, f64)> {
         Ok((self.loss(), 0.0))
     }
 
-    fn snapshot(&self) -> TaskState {
-        TaskState {
-            seed: self.seed,
-            interval: self.interval,
-            steps: self.steps,
-            params: self.theta.iter().flat_map(|t| split_f64(*t)).collect(),
-            buffers: Vec::new(),
-            optimizer: None,
-            step_size: None,
-        }
+    fn save(&self) -> Result<Vec<u8>> {
+        save_state(&self.spec.name, &(self.seed, self.recorder.interval(), self.steps, &self.theta))
     }
 
-    fn restore(&mut self, state: &TaskState) -> Result<()> {
-        if state.params.len() != 2 * self.theta.len() {
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        let (seed, interval, steps, theta): (u64, usize, u64, Vec<f64>) = load_state(&self.spec.name, state)?;
+        if theta.len() != self.theta.len() {
             return Err(Error::Bug(format!("the saved state is not of the task `{}`", self.spec.name)));
         }
-        (self.seed, self.interval, self.steps) = (state.seed, state.interval, state.steps);
-        self.theta.iter_mut().zip(state.params.chunks_exact(2)).for_each(|(t, halves)| *t = join_f64(halves));
+        (self.seed, self.steps, self.theta) = (seed, steps, theta);
+        self.recorder.reset(interval, steps);
         Ok(())
     }
-}
-
-/// The bits of a number as two f32 bit patterns: a task's state holds f32 only.
-fn split_f64(v: f64) -> [f32; 2] {
-    let bits = v.to_bits();
-    [f32::from_bits((bits >> 32) as u32), f32::from_bits(bits as u32)]
-}
-
-fn join_f64(halves: &[f32]) -> f64 {
-    f64::from_bits(u64::from(halves[0].to_bits()) << 32 | u64::from(halves[1].to_bits()))
 }
 
 #[cfg(test)]
@@ -221,7 +182,7 @@ mod tests {
         let losses: Vec<f64> = (0..4000)
             .map(|seed| {
                 task.reset(seed).unwrap();
-                lrs.iter().map(|lr| task.advance(&Knobs::lr(*lr)).unwrap().val_loss).last().unwrap()
+                lrs.iter().map(|lr| task.advance(&Hyperparameters::lr(*lr)).unwrap().loss()).last().unwrap()
             })
             .collect();
         let n = losses.len() as f64;
@@ -252,10 +213,10 @@ mod tests {
     fn a_restored_state_goes_on_to_the_same_bits() {
         let mut task = NoisyQuadratic::new(small()).unwrap();
         task.reset(3).unwrap();
-        task.advance(&Knobs::lr(0.3)).unwrap();
-        let state = task.snapshot();
-        let first = task.advance(&Knobs::lr(0.2)).unwrap();
-        task.restore(&state).unwrap();
-        assert_eq!(task.advance(&Knobs::lr(0.2)).unwrap(), first);
+        task.advance(&Hyperparameters::lr(0.3)).unwrap();
+        let state = task.save().unwrap();
+        let first = task.advance(&Hyperparameters::lr(0.2)).unwrap();
+        task.load(&state).unwrap();
+        assert_eq!(task.advance(&Hyperparameters::lr(0.2)).unwrap(), first);
     }
 }

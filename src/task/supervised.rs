@@ -3,13 +3,16 @@
 use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::line_search::LineSearch;
 use crate::nn::loss::cross_entropy;
+use crate::nn::optimizer::OptimizerState;
 use crate::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
 use crate::rng::{Purpose, stream};
 use crate::task::config::SupervisedConfig;
 use crate::task::data::{Examples, Splits};
-use crate::task::{AnchorRule, Knobs, Measurement, Split, Task, TaskSpec, TaskState};
+use crate::task::{Split, Task, TaskSpec, load_state, save_state};
 use crate::{Error, Result};
+use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, OptimizerFamily, Recorder};
 use rand::seq::SliceRandom as _;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,14 +30,13 @@ pub struct Supervised {
     optimizer: Optimizer,
     searcher: Option<Searcher>,
     seed: u64,
-    interval: usize,
-    steps: u64,
     /// The epoch that `order` belongs to; `u64::MAX` for none.
     order_epoch: u64,
     order: Vec<u32>,
     batch_x: AlignedVec,
     batch_y: Vec<u8>,
     start_params: Vec<f32>,
+    recorder: Recorder,
     sums: Sums,
 }
 
@@ -53,45 +55,46 @@ impl Searcher {
     }
 }
 
-/// Sums over the batches of an interval.
+/// What one step saw, and what the recorder does not sum up over an interval.
 #[derive(Default)]
 struct Sums {
-    grad_norms: Vec<f64>,
-    update_sq: Vec<f64>,
-    /// Of the last step.
+    /// Of the last step, for each layer.
     step: Vec<StepNorms>,
-    norm: f64,
-    norm_sq: f64,
-    loss_halves: [f64; 2],
-    loss: f64,
+    grad_sq: Vec<f64>,
+    update_sq: Vec<f64>,
     step_size: f64,
     forward_passes: u64,
 }
 
 impl Sums {
-    /// Σg² of the last step over all layers.
-    fn step_grad_sq(&self) -> f64 {
-        self.step.iter().map(|s| s.grad_sq).sum()
-    }
-
-    /// Add the last step; returns the norm of its gradient over all layers.
-    fn add_step(&mut self) -> f64 {
-        for ((norm, update), step) in self.grad_norms.iter_mut().zip(&mut self.update_sq).zip(&self.step) {
-            *norm += step.grad_sq.sqrt();
-            *update += step.update_sq;
+    fn new(layers: usize) -> Self {
+        Sums {
+            step: vec![StepNorms::default(); layers],
+            grad_sq: vec![0.0; layers],
+            update_sq: vec![0.0; layers],
+            ..Sums::default()
         }
-        let grad_sq = self.step_grad_sq();
-        self.norm += grad_sq.sqrt();
-        self.norm_sq += grad_sq;
-        grad_sq.sqrt()
     }
 
-    fn clear(&mut self) {
-        self.grad_norms.fill(0.0);
-        self.update_sq.fill(0.0);
-        (self.norm, self.norm_sq, self.loss_halves, self.loss) = (0.0, 0.0, [0.0; 2], 0.0);
-        (self.step_size, self.forward_passes) = (0.0, 0);
+    /// Split the norms of the last step into those of gradients and those of updates.
+    fn split(&mut self) {
+        for ((grad, update), step) in self.grad_sq.iter_mut().zip(&mut self.update_sq).zip(&self.step) {
+            (*grad, *update) = (step.grad_sq, step.update_sq);
+        }
     }
+}
+
+/// Everything an episode's future depends on.
+#[derive(Serialize, Deserialize)]
+struct State {
+    seed: u64,
+    interval: usize,
+    steps: u64,
+    params: Vec<f32>,
+    buffers: Vec<f32>,
+    optimizer: OptimizerState,
+    /// Last step size of a line search.
+    step_size: Option<f64>,
 }
 
 impl Supervised {
@@ -125,19 +128,13 @@ impl Supervised {
             searcher: Searcher::new(&config, train.len(), &network),
             optimizer: Optimizer::new(config.optimizer.clone(), network.params.len()),
             seed: 0,
-            interval: 0,
-            steps: 0,
             order_epoch: u64::MAX,
             order: (0..train.len() as u32).collect(),
             batch_x: zeros(config.batch_size * shape.len()),
             batch_y: vec![0; config.batch_size],
             start_params: vec![0.0; network.params.len()],
-            sums: Sums {
-                grad_norms: vec![0.0; count],
-                update_sq: vec![0.0; count],
-                step: vec![StepNorms::default(); count],
-                ..Sums::default()
-            },
+            recorder: Recorder::new(count),
+            sums: Sums::new(count),
             layers,
             config,
             splits,
@@ -196,7 +193,7 @@ impl Supervised {
     fn search(&mut self, batch: usize, loss: f64) -> Option<f64> {
         self.searcher.as_ref()?;
         self.take_gradient_norms();
-        let norm_sq = self.sums.step_grad_sq();
+        let (norm_sq, step) = (self.sums.step.iter().map(|s| s.grad_sq).sum(), self.recorder.steps());
         let Searcher { search, params, buffers } = self.searcher.as_mut()?;
         let (network, examples) = (&mut self.network, &self.splits.train);
         let x = &self.batch_x[..batch * examples.shape.len()];
@@ -205,7 +202,7 @@ impl Supervised {
         let found = search.find(norm_sq, loss, |eta| {
             let weights = network.params.iter_mut().zip(&*params).zip(&network.grads[..]);
             weights.for_each(|((w, start), g)| *w = start - eta as f32 * g);
-            let mut dropout = stream(self.seed, Purpose::Dropout, self.steps);
+            let mut dropout = stream(self.seed, Purpose::Dropout, step);
             let logits = network.forward(x, batch, &mut Mode::Train(&mut dropout));
             cross_entropy(logits, &self.batch_y[..batch], examples.classes, None)
         });
@@ -244,53 +241,27 @@ impl Supervised {
         (loss / examples.len() as f64, correct as f64 / examples.len() as f64)
     }
 
-    /// The measurement after `batches` batches summed up in `self.sums`.
-    fn measure(
-        &mut self,
-        batches: usize,
-        first_half: usize,
-        diverged: bool,
-        last_first_layer_grad: f64,
-    ) -> Measurement {
+    /// The measurement of the interval that the recorder has summed up; `batches` is 0 for the probe.
+    fn measure(&mut self, batches: usize, diverged: bool, last_first_layer_grad: f64) -> Measurement {
         let splits = Arc::clone(&self.splits);
         let (val_loss, val_accuracy) =
             if diverged { (f64::NAN, 0.0) } else { self.evaluate_on(&splits, Split::ValidationA) };
-        let n = batches as f64;
-        let (sums, network) = (&self.sums, &self.network);
-        let mean = sums.norm / n;
-        let weight_norms: Vec<f64> = network
-            .layer_ranges()
-            .iter()
-            .map(|r| crate::nn::norms::sum_sq(&network.params[r.clone()]).sqrt())
-            .collect();
+        let network = &self.network;
+        let norm = |r: &Range<usize>| crate::nn::norms::sum_sq(&network.params[r.clone()]).sqrt();
+        let weight_norms: Vec<f64> = network.layer_ranges().iter().map(norm).collect();
         let displacement_sq: f64 =
             network.params.iter().zip(&self.start_params).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-        let train_loss = sums.loss / n;
-        let finite = val_loss.is_finite()
-            && train_loss.is_finite()
-            && mean.is_finite()
-            && weight_norms.iter().all(|w| w.is_finite());
-        let half = |i: usize, count: usize| if count == 0 { train_loss } else { sums.loss_halves[i] / count as f64 };
+        let measured = self.recorder.finish(Some(val_loss), &weight_norms);
         let chance = self.spec.chance_loss.unwrap_or(f64::INFINITY);
+        let searched = batches > 0 && self.searcher.is_some();
         Measurement {
-            interval: self.interval,
-            train_loss,
-            train_loss_first_half: half(0, first_half),
-            train_loss_second_half: half(1, batches - first_half),
-            val_loss,
-            val_accuracy,
-            grad_norms: sums.grad_norms.iter().map(|g| g / n).collect(),
-            weight_norms,
-            update_norms: sums.update_sq.iter().map(|u| (u / n).sqrt()).collect(),
-            grad_norm_mean: mean,
-            grad_norm_sd: (sums.norm_sq / n - mean * mean).max(0.0).sqrt(),
-            displacement: displacement_sq.sqrt(),
-            path_length: sums.update_sq.iter().sum::<f64>().sqrt(),
-            steps: self.steps,
-            step_size: self.searcher.as_ref().map(|_| sums.step_size / n),
-            extra_forward_passes: sums.forward_passes,
-            diverged: diverged || !finite,
+            val_accuracy: Some(val_accuracy),
+            displacement: (batches > 0).then(|| displacement_sq.sqrt()),
+            step_size: searched.then(|| self.sums.step_size / batches as f64),
+            extra_forward_passes: self.sums.forward_passes,
+            diverged: diverged || measured.diverged,
             stuck: last_first_layer_grad == 0.0 && val_loss > 0.9 * chance,
+            ..measured
         }
     }
 
@@ -308,45 +279,42 @@ impl Task for Supervised {
     }
 
     fn reset(&mut self, seed: u64) -> Result<Measurement> {
-        (self.seed, self.interval, self.steps, self.order_epoch) = (seed, 0, 0, u64::MAX);
+        (self.seed, self.order_epoch) = (seed, u64::MAX);
+        self.recorder.reset(0, 0);
         self.network.init(&mut stream(seed, Purpose::Weights, 0));
         self.optimizer.reset();
         self.searcher.iter_mut().for_each(|s| s.search.reset());
         self.start_params.copy_from_slice(&self.network.params);
-        self.sums.clear();
+        (self.sums.step_size, self.sums.forward_passes) = (0.0, 0);
         let batch = self.load_batch(0);
         let buffers = self.network.buffers.clone();
         let loss = self.gradient(batch, u64::MAX);
         self.network.buffers.copy_from_slice(&buffers);
-        self.sums.loss = loss;
         self.take_gradient_norms();
-        self.sums.add_step();
+        self.sums.split();
+        self.recorder.probe(loss, &self.sums.grad_sq);
         let first_layer = self.first_layer_gradient();
-        Ok(self.measure(1, 0, !loss.is_finite(), first_layer))
+        Ok(self.measure(0, !loss.is_finite(), first_layer))
     }
 
-    fn advance(&mut self, knobs: &Knobs) -> Result<Measurement> {
-        self.optimizer.set_knobs(knobs.momentum, knobs.weight_decay);
-        self.sums.clear();
+    fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {
+        self.optimizer.set_knobs(hyperparameters.momentum, hyperparameters.weight_decay);
+        (self.sums.step_size, self.sums.forward_passes) = (0.0, 0);
         self.start_params.copy_from_slice(&self.network.params);
         let planned = self.spec.steps_per_interval;
-        let (mut done, mut diverged) = (0, false);
-        while done < planned && !diverged {
-            let batch = self.load_batch(self.steps);
-            let loss = self.gradient(batch, self.steps);
-            let lr = self.search(batch, loss).unwrap_or(knobs.lr);
+        let (mut done, mut finite) = (0, true);
+        while done < planned && finite {
+            let batch = self.load_batch(self.recorder.steps());
+            let loss = self.gradient(batch, self.recorder.steps());
+            let lr = self.search(batch, loss).unwrap_or(hyperparameters.lr);
             let (network, sums) = (&mut self.network, &mut self.sums);
             self.optimizer.step_with_norms(&mut network.params, &network.grads, lr, &self.layers, &mut sums.step);
-            let norm = sums.add_step();
-            sums.loss += loss;
-            sums.loss_halves[usize::from(done >= planned / 2)] += loss;
-            diverged = !(loss.is_finite() && norm.is_finite());
-            self.steps += 1;
+            sums.split();
+            finite = self.recorder.step(loss, &sums.grad_sq, &sums.update_sq);
             done += 1;
         }
-        self.interval += 1;
         let first_layer = self.first_layer_gradient();
-        Ok(self.measure(done, (planned / 2).min(done), diverged, first_layer))
+        Ok(self.measure(done, !finite, first_layer))
     }
 
     fn evaluate(&mut self, split: Split) -> Result<(f64, f64)> {
@@ -354,29 +322,31 @@ impl Task for Supervised {
         Ok(self.evaluate_on(&splits, split))
     }
 
-    fn snapshot(&self) -> TaskState {
-        TaskState {
+    fn save(&self) -> Result<Vec<u8>> {
+        let state = State {
             seed: self.seed,
-            interval: self.interval,
-            steps: self.steps,
+            interval: self.recorder.interval(),
+            steps: self.recorder.steps(),
             params: self.network.params.to_vec(),
             buffers: self.network.buffers.clone(),
-            optimizer: Some(self.optimizer.state().clone()),
+            optimizer: self.optimizer.state().clone(),
             step_size: self.searcher.as_ref().map(|s| s.search.step_size()),
-        }
+        };
+        save_state(&self.spec.name, &state)
     }
 
-    fn restore(&mut self, state: &TaskState) -> Result<()> {
-        let TaskState { seed, interval, steps, params, buffers, optimizer, step_size } = state;
-        let fits = params.len() == self.network.params.len() && buffers.len() == self.network.buffers.len();
-        let Some(optimizer) = optimizer.as_ref().filter(|_| fits) else {
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        let State { seed, interval, steps, params, buffers, optimizer, step_size } =
+            load_state(&self.spec.name, state)?;
+        if params.len() != self.network.params.len() || buffers.len() != self.network.buffers.len() {
             return Err(Error::Bug(format!("the saved state is not of the task `{}`", self.spec.name)));
-        };
-        (self.seed, self.interval, self.steps, self.order_epoch) = (*seed, *interval, *steps, u64::MAX);
-        self.network.params.copy_from_slice(params);
-        self.network.buffers.copy_from_slice(buffers);
-        self.optimizer.set_state(optimizer);
-        self.searcher.iter_mut().zip(step_size).for_each(|(s, size)| s.search.set_step_size(*size));
+        }
+        (self.seed, self.order_epoch) = (seed, u64::MAX);
+        self.recorder.reset(interval, steps);
+        self.network.params.copy_from_slice(&params);
+        self.network.buffers.copy_from_slice(&buffers);
+        self.optimizer.set_state(&optimizer);
+        self.searcher.iter_mut().zip(step_size).for_each(|(s, size)| s.search.set_step_size(size));
         Ok(())
     }
 }
@@ -397,24 +367,23 @@ fn argmax(row: &[f32]) -> usize {
 
 fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> TaskSpec {
     let steps = config.interval_steps.unwrap_or(train.len().div_ceil(config.batch_size));
-    let anchor = match config.optimizer {
-        OptimizerSpec::Sgd { momentum, .. } if momentum > 0.0 => AnchorRule::WeightOverGradient(1e-3),
-        OptimizerSpec::Sgd { .. } => AnchorRule::WeightOverGradient(1e-2),
-        OptimizerSpec::Adadelta { .. } => AnchorRule::WeightRms(10.0),
-        OptimizerSpec::Adagrad { .. } => AnchorRule::WeightRms(0.1),
-        _ => AnchorRule::WeightRms(1e-2),
+    let family = match config.optimizer {
+        OptimizerSpec::Sgd { momentum, .. } => OptimizerFamily::Sgd { momentum: f64::from(momentum) },
+        OptimizerSpec::Adadelta { .. } => OptimizerFamily::Adadelta,
+        OptimizerSpec::Adagrad { .. } => OptimizerFamily::Adagrad,
+        _ => OptimizerFamily::Adam,
     };
+    let sizes = network.layer_ranges().iter().map(Range::len);
     TaskSpec {
         name: config.name.clone(),
-        layers: network.layer_names(),
-        parameters: network.params.len(),
+        groups: network.layer_names().into_iter().zip(sizes).map(|(name, size)| Group { name, size }).collect(),
         horizon: config.horizon,
         steps_per_interval: steps,
         batch_size: config.batch_size,
         chance_loss: Some((train.classes as f64).ln()),
         lr_bounds: config.lr_bounds,
         default_lr: config.optimizer.default_lr(),
-        anchor,
+        anchor: AnchorRule::of(family),
         accepts_momentum: config.optimizer.accepts_momentum(),
         accepts_weight_decay: config.optimizer.accepts_weight_decay(),
         finds_lr: config.optimizer.finds_lr(),

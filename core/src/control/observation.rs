@@ -1,22 +1,23 @@
 //! Observations: what the agent sees after each interval.
 
-use crate::task::Measurement;
+use crate::Measurement;
 use serde::{Deserialize, Serialize};
 
 /// Which observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Observation {
-    /// (validation loss, epochs left, gradient norm of each layer), raw (paper, A.1).
+    /// (validation loss, epochs left, gradient norm of each group), raw (paper, A.1).
     Paper,
-    /// Hand-scaled features of losses, norms and time, independent of the number of layers; see [`RICH_FEATURES`].
+    /// Hand-scaled features of losses, norms and time, independent of the number of groups; see [`RICH_FEATURES`].
     Rich,
     /// Time alone: t/H, 1/(H − t) and ln(H/50). A policy that sees nothing else is an open-loop schedule.
     StateBlind,
 }
 
-/// Names of the features of [`Observation::Rich`], in order. Losses are floored by 1e-3; every feature is clipped to ±10
-/// and a NaN becomes 0.
+/// Names of the features of [`Observation::Rich`], in order. Losses are floored by 1e-3; every feature is clipped to ±10.
+/// A feature of something that was not measured, or is not a number, is 0. `val` is the loss on held-back data, or the
+/// training loss where there is none.
 pub const RICH_FEATURES: [&str; 25] = [
     "t/H",
     "1/(H-t)",
@@ -50,13 +51,13 @@ const TIME_FEATURES: [&str; 3] = ["t/H", "1/(H-t)", "ln(H/50)"];
 /// Losses below this look alike.
 const LOSS_FLOOR: f64 = 1e-3;
 
-/// What an observer remembers between intervals.
+/// What an observer remembers between intervals. A loss that was never known is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
-    val0: f64,
-    best: f64,
-    val: f64,
-    train: f64,
+    val0: Option<f64>,
+    best: Option<f64>,
+    val: Option<f64>,
+    train: Option<f64>,
     dv_fast: f64,
     dv_slow: f64,
     since_best: usize,
@@ -80,20 +81,20 @@ pub struct Context {
 }
 
 impl Observation {
-    /// Length of the vector for a task with `layers` layers.
-    pub fn dim(self, layers: usize) -> usize {
+    /// Length of the vector for a network with `groups` parameter groups.
+    pub fn dim(self, groups: usize) -> usize {
         match self {
-            Observation::Paper => 2 + layers,
+            Observation::Paper => 2 + groups,
             Observation::Rich => RICH_FEATURES.len(),
             Observation::StateBlind => TIME_FEATURES.len(),
         }
     }
 
     /// Name of each entry.
-    pub fn names(self, layers: usize) -> Vec<String> {
+    pub fn names(self, groups: usize) -> Vec<String> {
         match self {
             Observation::Paper => {
-                let gradients = (0..layers).map(|i| format!("|g| layer {i}"));
+                let gradients = (0..groups).map(|i| format!("|g| layer {i}"));
                 ["val loss", "epochs left"].into_iter().map(String::from).chain(gradients).collect()
             }
             Observation::Rich => RICH_FEATURES.map(String::from).to_vec(),
@@ -107,7 +108,7 @@ impl Observation {
         out.clear();
         match self {
             Observation::Paper => {
-                out.push(m.val_loss as f32);
+                out.push(m.loss() as f32);
                 out.push((context.horizon - context.interval) as f32);
                 out.extend(m.grad_norms.iter().map(|g| *g as f32));
             }
@@ -124,45 +125,45 @@ struct Deltas {
 }
 
 impl Memory {
-    /// The validation loss of the untrained network.
+    /// The loss of the untrained network; NaN if unknown.
     pub fn initial(&self) -> f64 {
-        self.val0
+        known(self.val0)
     }
 
-    /// The smallest validation loss so far.
+    /// The smallest loss so far; NaN if unknown.
     pub fn best(&self) -> f64 {
-        self.best
-    }
-
-    /// The last validation loss.
-    pub fn val(&self) -> f64 {
-        self.val
+        known(self.best)
     }
 
     fn update(&mut self, m: &Measurement, first: bool) -> Deltas {
+        let finite = |v: f64| v.is_finite().then_some(v);
+        let (val, train) = (finite(m.loss()), m.train_loss.and_then(finite));
         if first {
-            *self = Memory {
-                val0: m.val_loss,
-                best: m.val_loss,
-                val: m.val_loss,
-                train: m.train_loss,
-                ..Memory::default()
-            };
+            *self = Memory { val0: val, best: val, val, train, ..Memory::default() };
             return Deltas { val: 0.0, train: 0.0 };
         }
-        let deltas = Deltas { val: ln(self.val) - ln(m.val_loss), train: ln(self.train) - ln(m.train_loss) };
-        let finite = if deltas.val.is_finite() { deltas.val } else { 0.0 };
-        self.dv_fast = 0.5 * self.dv_fast + 0.5 * finite;
-        self.dv_slow = 0.8 * self.dv_slow + 0.2 * finite;
-        self.since_best = if m.val_loss < self.best { 0 } else { self.since_best + 1 };
-        self.best = self.best.min(m.val_loss);
-        (self.val, self.train) = (m.val_loss, m.train_loss);
+        let deltas =
+            Deltas { val: ln(known(self.val)) - ln(known(val)), train: ln(known(self.train)) - ln(known(train)) };
+        let change = if deltas.val.is_finite() { deltas.val } else { 0.0 };
+        self.dv_fast = 0.5 * self.dv_fast + 0.5 * change;
+        self.dv_slow = 0.8 * self.dv_slow + 0.2 * change;
+        let better = val.is_some_and(|v| self.best.is_none_or(|best| v < best));
+        self.since_best = if better { 0 } else { self.since_best + 1 };
+        if better {
+            self.best = val;
+        }
+        (self.val, self.train) = (val.or(self.val), train.or(self.train));
         deltas
     }
 }
 
+fn known(v: Option<f64>) -> f64 {
+    v.unwrap_or(f64::NAN)
+}
+
+/// The logarithm of a floored loss; of an unknown one, NaN.
 fn ln(loss: f64) -> f64 {
-    loss.max(LOSS_FLOOR).ln()
+    if loss.is_nan() { loss } else { loss.max(LOSS_FLOOR).ln() }
 }
 
 fn bounded(v: f64) -> f32 {
@@ -182,27 +183,29 @@ fn rich(memory: &Memory, deltas: &Deltas, m: &Measurement, c: &Context) -> [f64;
     let (gradient_ratio, update_ratio) = (ratio(&m.grad_norms), ratio(&m.update_norms));
     let (g_mean, g_sd) = mean_sd(&gradient_ratio);
     let (u_mean, _) = mean_sd(&update_ratio);
-    let u_max = update_ratio.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let halves = ln(m.train_loss_first_half) - ln(m.train_loss_second_half);
-    let efficiency = (m.displacement.max(1e-12) / m.path_length.max(1e-12)).log10();
-    let moved = m.path_length > 0.0;
+    let u_max = update_ratio.iter().copied().reduce(f64::max).unwrap_or(f64::NAN);
+    let halves = ln(known(m.train_loss_first_half)) - ln(known(m.train_loss_second_half));
+    let path = known(m.path_length);
+    let efficiency = (at_least(known(m.displacement), 1e-12) / at_least(path, 1e-12)).log10();
+    let moved = path > 0.0;
+    let (val, train, norm) = (m.loss(), known(m.train_loss), known(m.grad_norm_mean));
     [
         elapsed,
         last,
         horizon,
         c.lr.log10() + 2.0,
-        ln(m.val_loss),
-        ln(m.train_loss),
-        ln(m.val_loss) - ln(memory.val0),
-        ln(m.val_loss) - ln(memory.best),
+        ln(val),
+        ln(train),
+        ln(val) - ln(memory.initial()),
+        ln(val) - ln(memory.best()),
         5.0 * deltas.val,
         5.0 * memory.dv_fast,
         5.0 * memory.dv_slow,
         5.0 * deltas.train,
-        ln(m.train_loss) - ln(m.val_loss),
+        ln(train) - ln(val),
         5.0 * halves,
-        m.grad_norm_mean.max(1e-12).log10(),
-        m.grad_norm_sd / m.grad_norm_mean.max(1e-12),
+        at_least(norm, 1e-12).log10(),
+        known(m.grad_norm_sd) / at_least(norm, 1e-12),
         g_mean,
         g_sd,
         if moved { u_mean + 3.0 } else { 0.0 },
@@ -213,6 +216,11 @@ fn rich(memory: &Memory, deltas: &Deltas, m: &Measurement, c: &Context) -> [f64;
         (c.lr / c.anchor).log10(),
         memory.since_best as f64 / 8.0,
     ]
+}
+
+/// The larger of both, where `f64::max` would turn NaN into `least`.
+fn at_least(v: f64, least: f64) -> f64 {
+    if v.is_nan() { v } else { v.max(least) }
 }
 
 fn mean_sd(v: &[f64]) -> (f64, f64) {
@@ -230,13 +238,13 @@ mod tests {
     fn rich_features_are_bounded_for_any_measurement() {
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0, 1e300] {
             let m = Measurement {
-                train_loss: value,
-                val_loss: value,
+                train_loss: Some(value),
+                val_loss: Some(value),
                 grad_norms: vec![value],
                 weight_norms: vec![value],
                 update_norms: vec![value],
-                path_length: value,
-                grad_norm_mean: value,
+                path_length: Some(value),
+                grad_norm_mean: Some(value),
                 ..Measurement::default()
             };
             let (mut memory, mut out) = (Memory::default(), Vec::new());

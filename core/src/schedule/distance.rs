@@ -9,13 +9,13 @@ use crate::{Error, Result};
 /// each taken as constant within an interval. In decades; 1 where one schedule is always ten times the other.
 ///
 /// # Errors
-/// [`Error::Usage`] for an empty schedule, or a learning rate that is not a finite number > 0.
+/// [`Error::Config`] for an empty schedule, or a learning rate that is not a finite number > 0.
 ///
 /// ```
-/// use lrpilot::schedule::distance::log_area;
+/// use lrpilot_core::schedule::distance::log_area;
 /// assert_eq!(log_area(&[0.1, 0.01], &[0.1, 0.1])?, 0.5);
 /// assert_eq!(log_area(&[0.1, 0.01], &[0.1, 0.1, 0.01, 0.01])?, 0.0);
-/// # Ok::<(), lrpilot::Error>(())
+/// # Ok::<(), lrpilot_core::Error>(())
 /// ```
 pub fn log_area(a: &[f64], b: &[f64]) -> Result<f64> {
     let (a, b) = (logs(a)?, logs(b)?);
@@ -40,14 +40,18 @@ pub fn log_area(a: &[f64], b: &[f64]) -> Result<f64> {
 /// As [`log_area`], and for a `band` that is not in [0, 1].
 ///
 /// ```
-/// use lrpilot::schedule::distance::warped;
+/// use lrpilot_core::schedule::distance::warped;
 /// let (early, late) = ([0.1, 0.01, 0.01, 0.01], [0.1, 0.1, 0.01, 0.01]);
 /// assert_eq!((warped(&early, &late, 0.25)?, warped(&early, &late, 0.0)?), (0.0, 0.25));
-/// # Ok::<(), lrpilot::Error>(())
+/// # Ok::<(), lrpilot_core::Error>(())
 /// ```
 pub fn warped(a: &[f64], b: &[f64], band: f64) -> Result<f64> {
     if !(0.0..=1.0).contains(&band) {
-        return Err(Error::usage(format!("a warping band of {band}"), "give a share of the run, in [0, 1]"));
+        return Err(Error::config(
+            "schedule",
+            format!("a warping band of {band}"),
+            "give a share of the run, in [0, 1]",
+        ));
     }
     let (a, b) = (logs(a)?, logs(b)?);
     let (n, m) = (a.len(), b.len());
@@ -79,10 +83,10 @@ pub fn warped(a: &[f64], b: &[f64], band: f64) -> Result<f64> {
 fn logs(lrs: &[f64]) -> Result<Vec<f64>> {
     let remedy = "give the learning rate of each interval, each a finite number > 0";
     if lrs.is_empty() {
-        return Err(Error::usage("a schedule without intervals", remedy));
+        return Err(Error::config("schedule", "a schedule without intervals", remedy));
     }
     if let Some(bad) = lrs.iter().find(|lr| !(lr.is_finite() && **lr > 0.0)) {
-        return Err(Error::usage(format!("a learning rate of {bad} in a schedule"), remedy));
+        return Err(Error::config("schedule", format!("a learning rate of {bad} in a schedule"), remedy));
     }
     Ok(lrs.iter().map(|lr| lr.log10()).collect())
 }

@@ -3,13 +3,13 @@
 //! A policy's decision feeds back into what it observes next, so a last bit that differs becomes another schedule, and C
 //! libraries differ: glibc changed its `tanhf` between 2.36 and 2.43. This is the method of Sun's fdlibm, with its
 //! constants, in IEEE arithmetic only. It equals `tanhf` of glibc 2.36, with which the policies of this project's tables
-//! were learned, in all 2³² values (NaN counted as NaN); the networks' own [`tanh`](crate::nn::activation::tanh), made for
+//! were learned, in all 2³² values (NaN counted as NaN); the networks' own `tanh`, made for
 //! vectors, does not.
 
 use std::f32::consts::LOG2_E;
 
 /// Hyperbolic tangent, within 3 units in the last place; NaN stays NaN.
-pub(crate) fn tanh(v: f32) -> f32 {
+pub fn tanh(v: f32) -> f32 {
     let a = v.abs();
     let magnitude = if a >= 10.0 {
         1.0

@@ -14,9 +14,9 @@ use std::f64::consts::PI;
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OpenLoop {
     /// The base LR, always.
-    Fixed {},
+    Constant {},
     /// `ConstantLR`: base·factor for the first `total_iters` steps.
-    Constant {
+    ConstantLr {
         /// In (0, 1].
         #[serde(default = "defaults::third")]
         factor: f64,
@@ -184,14 +184,28 @@ impl OpenLoop {
     pub fn one_cycle(total_steps: usize) -> Self {
         OpenLoop::OneCycle {
             total_steps,
-            pct_start: 0.3,
-            div_factor: 25.0,
-            final_div_factor: 1e4,
+            pct_start: defaults::pct_start(),
+            div_factor: defaults::div_factor(),
+            final_div_factor: defaults::final_div_factor(),
             three_phase: false,
             linear: false,
             cycle_momentum: true,
             base_momentum: defaults::one_cycle_base(),
             max_momentum: defaults::one_cycle_max(),
+        }
+    }
+
+    /// `CyclicLR` with PyTorch's defaults between `base_lr` and the given base, `step_size_up` steps up and as many down.
+    pub fn cyclic(base_lr: f64, step_size_up: usize) -> Self {
+        OpenLoop::Cyclic {
+            base_lr,
+            step_size_up,
+            step_size_down: None,
+            mode: CyclicMode::Triangular,
+            gamma: 1.0,
+            cycle_momentum: true,
+            base_momentum: defaults::cyclic_base(),
+            max_momentum: defaults::cyclic_max(),
         }
     }
 
@@ -211,7 +225,7 @@ impl OpenLoop {
     /// The learning rate of `step` = 0, 1, ….
     ///
     /// ```
-    /// use lrpilot::schedule::OpenLoop;
+    /// use lrpilot_core::schedule::OpenLoop;
     /// let cosine = OpenLoop::cosine(10);
     /// assert_eq!(cosine.lr(0.1, 0), 0.1);
     /// assert!((cosine.lr(0.1, 5) - 0.05).abs() < 1e-15);
@@ -219,8 +233,8 @@ impl OpenLoop {
     pub fn lr(&self, base: f64, step: usize) -> f64 {
         let t = step as f64;
         match self {
-            OpenLoop::Fixed {} => base,
-            OpenLoop::Constant { factor, total_iters } => base * if step < *total_iters { *factor } else { 1.0 },
+            OpenLoop::Constant {} => base,
+            OpenLoop::ConstantLr { factor, total_iters } => base * if step < *total_iters { *factor } else { 1.0 },
             OpenLoop::Linear { start_factor, end_factor, total_iters } => {
                 let share = step.min(*total_iters) as f64 / *total_iters as f64;
                 base * (start_factor + (end_factor - start_factor) * share)
@@ -274,7 +288,7 @@ impl OpenLoop {
     /// SGD built without.
     ///
     /// ```
-    /// use lrpilot::schedule::OpenLoop;
+    /// use lrpilot_core::schedule::OpenLoop;
     /// assert_eq!(OpenLoop::one_cycle(10).momentum(0), Some(0.95));
     /// assert_eq!(OpenLoop::cosine(10).momentum(0), None);
     /// ```
@@ -354,8 +368,8 @@ impl OpenLoop {
         let positive = |key: &str, v: f64| ensure(key, v, v.is_finite() && v > 0.0, "a finite number > 0");
         let momentum = |key: &str, v: f64| ensure(key, v, (0.0..1.0).contains(&v), "a number in [0, 1)");
         match self {
-            OpenLoop::Fixed {} => Ok(()),
-            OpenLoop::Constant { factor, .. } => {
+            OpenLoop::Constant {} => Ok(()),
+            OpenLoop::ConstantLr { factor, .. } => {
                 ensure("factor", *factor, *factor > 0.0 && *factor <= 1.0, "in (0, 1]")
             }
             OpenLoop::Linear { start_factor, end_factor, total_iters } => {

@@ -1,8 +1,8 @@
 //! A frozen deterministic policy: tanh layers and a linear head, evaluated one observation at a time.
 
-use crate::agent::normalizer::RunningMoments;
-use crate::agent::tanh::tanh;
-use crate::nn::simd::vectorized;
+use crate::moments::RunningMoments;
+use crate::tanh::tanh;
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Accumulators of a dot product; fixed, so that the order of summation does not depend on the machine.
@@ -11,7 +11,7 @@ const LANES: usize = 16;
 /// A multilayer perceptron with tanh between its layers.
 ///
 /// ```
-/// use lrpilot::agent::Policy;
+/// use lrpilot_core::Policy;
 /// let mut policy = Policy::new(vec![1, 1], vec![2.0, 0.5], None);
 /// let mut action = [0.0];
 /// policy.act(&[3.0], &mut action);
@@ -42,6 +42,42 @@ impl Policy {
     /// Number of parameters of a network with these sizes.
     pub fn param_count(sizes: &[usize]) -> usize {
         sizes.windows(2).map(|w| w[1] * (w[0] + 1)).sum()
+    }
+
+    /// Length of an observation.
+    pub fn inputs(&self) -> usize {
+        self.sizes.first().copied().unwrap_or(0)
+    }
+
+    /// Length of an output.
+    pub fn outputs(&self) -> usize {
+        self.sizes.last().copied().unwrap_or(0)
+    }
+
+    /// Check that the network can be evaluated: sizes, parameters and statistics fit together and are finite.
+    ///
+    /// # Errors
+    /// [`Error::Config`] saying what does not fit.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |message: &str| Err(Error::config("policy", message, "use a policy that was learned to the end"));
+        if self.sizes.len() < 2 || self.sizes.contains(&0) {
+            return wrong("the network is empty or has a layer without units");
+        }
+        if self.params.len() != Self::param_count(&self.sizes) {
+            return wrong("the number of weights does not fit the layers");
+        }
+        if !self.params.iter().all(|p| p.is_finite()) {
+            return wrong("a weight is not finite");
+        }
+        let Some(moments) = &self.moments else { return Ok(()) };
+        if moments.mean.len() != self.inputs() || moments.variance.len() != self.inputs() {
+            return wrong("the statistics of the observation have another length than the observation");
+        }
+        let usable = moments.mean.iter().all(|m| m.is_finite());
+        if !usable || !moments.variance.iter().all(|v| v.is_finite() && *v >= 0.0) {
+            return wrong("the statistics of the observation are not finite, or a variance is negative");
+        }
+        Ok(())
     }
 
     /// The network's output for one observation. Allocates only in the first call.
@@ -76,14 +112,9 @@ impl Policy {
 
 /// y = W·x + b.
 fn affine(weight: &[f32], bias: &[f32], x: &[f32], y: &mut [f32]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            for ((row, b), y) in weight.chunks_exact(x.len()).zip(bias).zip(y) {
-                *y = dot(row, x) + b;
-            }
-        },
-    );
+    for ((row, b), y) in weight.chunks_exact(x.len()).zip(bias).zip(y) {
+        *y = dot(row, x) + b;
+    }
 }
 
 #[inline(always)]

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 /// ```
 /// let dir = tempfile::tempdir().unwrap();
 /// let path = dir.path().join("policy.txt");
-/// lrpilot::store::atomic::write_atomic(&path, b"new")?;
+/// lrpilot_core::atomic::write_atomic(&path, b"new")?;
 /// assert_eq!(std::fs::read(&path).unwrap(), b"new");
-/// # Ok::<(), lrpilot::Error>(())
+/// # Ok::<(), lrpilot_core::Error>(())
 /// ```
 ///
 /// # Errors
@@ -26,7 +26,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// The first half of [`write_atomic`]: the content is safely on disk, under a temporary name.
-pub(crate) fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
+pub fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
     let temporary = temporary_path(path);
     let write = || -> std::io::Result<()> {
         let mut file = File::create(&temporary)?;
@@ -38,19 +38,19 @@ pub(crate) fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
 }
 
 /// The second half: the content gets its name, and the name is safely on disk.
-pub(crate) fn publish(temporary: &Path, path: &Path) -> Result<()> {
+pub fn publish(temporary: &Path, path: &Path) -> Result<()> {
     fs::rename(temporary, path).map_err(|e| Error::io(path, e))?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Where the content of `path` is while it is being written.
-pub(crate) fn temporary_path(path: &Path) -> PathBuf {
+pub fn temporary_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.tmp"))
 }
 
 /// Make the names in a folder durable. Only Unix can open a folder for this.
-pub(crate) fn sync_folder(dir: &Path) -> Result<()> {
+pub fn sync_folder(dir: &Path) -> Result<()> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     if cfg!(unix) {
         File::open(dir).and_then(|folder| folder.sync_all()).map_err(|e| Error::io(dir, e))?;

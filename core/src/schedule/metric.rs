@@ -159,7 +159,7 @@ impl MetricDriven {
 /// A metric-driven schedule at work.
 ///
 /// ```
-/// use lrpilot::schedule::{metric::MetricState, MetricDriven, Plateau};
+/// use lrpilot_core::schedule::{metric::MetricState, MetricDriven, Plateau};
 /// let plateau = MetricDriven::Plateau(Plateau { patience: 1, ..Plateau::default() });
 /// let mut state = MetricState::new(plateau, 0.1);
 /// let lrs: Vec<f64> = [1.0, 1.0, 1.0].into_iter().map(|loss| state.step(loss)).collect();

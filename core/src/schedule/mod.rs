@@ -1,0 +1,255 @@
+//! Schedules: open-loop, metric-driven, recorded and learned ones as one type.
+//!
+//! A [`Schedule`] is a value: it can be written to a file, compared and sent to another process.
+//! [`Schedule::start`] makes it a [`RunningSchedule`], whose state is plain numbers.
+
+mod defaults;
+pub mod distance;
+pub mod file;
+pub mod learned;
+pub mod metric;
+pub mod named;
+pub mod numbers;
+pub mod open_loop;
+
+pub use learned::{Learned, LearnedRun, Provenance};
+pub use metric::{GreedyLr, MetricDriven, Plateau};
+pub use open_loop::OpenLoop;
+
+use crate::control::ControllerState;
+use crate::range::{Range, check};
+use crate::{Decision, Error, Hyperparameters, Measurement, Result, RunSpec};
+use metric::MetricState;
+use serde::{Deserialize, Serialize};
+
+/// Whatever sets the learning rate of a run.
+///
+/// ```
+/// use lrpilot_core::{Measurement, OptimizerFamily, RunSpec, Schedule};
+/// let run = RunSpec::new(4, OptimizerFamily::Adam, Vec::new());
+/// let mut schedule = Schedule::cosine(0.1, 4).start(&run, &Measurement::default())?;
+/// let mut lrs = vec![schedule.hyperparameters().lr];
+/// for _ in 1..4 {
+///     let _ = schedule.observe(&Measurement::default());
+///     lrs.push(schedule.hyperparameters().lr);
+/// }
+/// assert!((lrs[2] - 0.05).abs() < 1e-15);
+/// # Ok::<(), lrpilot_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Schedule {
+    /// A function of the interval, on a base LR.
+    OpenLoop {
+        /// The schedule, with the interval as its step.
+        schedule: OpenLoop,
+        /// The base LR (for one-cycle and cyclic schedules the largest), > 0.
+        lr: f64,
+    },
+    /// A metric-driven schedule, which sees [`Measurement::loss`].
+    Metric {
+        /// The schedule.
+        schedule: MetricDriven,
+        /// The initial LR, > 0.
+        lr: f64,
+    },
+    /// Numbers, e.g. recorded from another run; the last one is held.
+    Replay {
+        /// LR of each interval, ≥ 0; at least one.
+        lrs: Vec<f64>,
+    },
+    /// A frozen policy.
+    Learned {
+        /// The policy.
+        policy: Box<Learned>,
+        /// Initial LR; see [`Learned::start`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lr: Option<f64>,
+    },
+}
+
+impl Schedule {
+    /// A constant LR.
+    pub fn constant(lr: f64) -> Self {
+        Schedule::OpenLoop { schedule: OpenLoop::Constant {}, lr }
+    }
+
+    /// PyTorch's `CosineAnnealingLR` from `lr` to 0 over `horizon` intervals.
+    pub fn cosine(lr: f64, horizon: usize) -> Self {
+        Schedule::OpenLoop { schedule: OpenLoop::cosine(horizon), lr }
+    }
+
+    /// PyTorch's `OneCycleLR` with its defaults, up to `lr`, over `horizon` intervals.
+    pub fn one_cycle(lr: f64, horizon: usize) -> Self {
+        Schedule::OpenLoop { schedule: OpenLoop::one_cycle(horizon.max(2)), lr }
+    }
+
+    /// The frozen policy in a file.
+    ///
+    /// # Errors
+    /// As [`Learned::load`].
+    pub fn load(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        Ok(Schedule::learned(Learned::load(path.as_ref())?))
+    }
+
+    /// A frozen policy that finds its initial LR by itself.
+    pub fn learned(policy: Learned) -> Self {
+        Schedule::Learned { policy: Box::new(policy), lr: None }
+    }
+
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Schedule::OpenLoop { schedule, lr } => {
+                check("schedule.lr", *lr, Range::Positive)?;
+                schedule.check()
+            }
+            Schedule::Metric { schedule, lr } => {
+                check("schedule.lr", *lr, Range::Positive)?;
+                schedule.check()
+            }
+            Schedule::Replay { lrs } => {
+                if lrs.is_empty() {
+                    return Err(Error::config("schedule.lrs", "there is no learning rate", "give one per interval"));
+                }
+                lrs.iter().try_for_each(|lr| check("schedule.lrs", *lr, Range::NotNegative))
+            }
+            Schedule::Learned { .. } => Ok(()),
+        }
+    }
+
+    /// Start a run with the probe of its untrained network, which only learned schedules look at.
+    ///
+    /// # Errors
+    /// As [`Schedule::check`] and [`Learned::start`].
+    pub fn start(&self, run: &RunSpec, probe: &Measurement) -> Result<RunningSchedule> {
+        self.check()?;
+        let (running, hyperparameters) = match self {
+            Schedule::OpenLoop { schedule, lr } => {
+                (Running::OpenLoop { schedule: schedule.clone(), lr: *lr }, open_loop_at(schedule, *lr, 0))
+            }
+            Schedule::Metric { schedule, lr } => {
+                (Running::Metric(Box::new(MetricState::new(schedule.clone(), *lr))), Hyperparameters::lr(*lr))
+            }
+            Schedule::Replay { lrs } => (Running::Replay { lrs: lrs.clone() }, Hyperparameters::lr(lrs[0])),
+            Schedule::Learned { policy, lr } => {
+                let running = policy.start(run, probe, *lr)?;
+                let first = running.hyperparameters();
+                (Running::Learned(Box::new(running)), first)
+            }
+        };
+        Ok(RunningSchedule { running, hyperparameters, interval: 0 })
+    }
+}
+
+/// A schedule in a run: it says with what to train, and takes one measurement after each interval.
+#[derive(Clone, Debug)]
+pub struct RunningSchedule {
+    running: Running,
+    hyperparameters: Hyperparameters,
+    /// Intervals finished.
+    interval: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Running {
+    OpenLoop { schedule: OpenLoop, lr: f64 },
+    Metric(Box<MetricState>),
+    Replay { lrs: Vec<f64> },
+    Learned(Box<LearnedRun>),
+}
+
+/// Everything that changes in a [`RunningSchedule`], to be saved with a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleState {
+    interval: usize,
+    hyperparameters: Hyperparameters,
+    of: KindState,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum KindState {
+    OpenLoop,
+    Replay,
+    Metric(MetricState),
+    Learned(ControllerState),
+}
+
+impl RunningSchedule {
+    /// With what to train the coming interval.
+    pub fn hyperparameters(&self) -> Hyperparameters {
+        self.hyperparameters
+    }
+
+    /// Whether [`Decision::RollBack`] may come, so that the caller has to keep a snapshot of each interval's start.
+    pub fn rolls_back(&self) -> bool {
+        matches!(&self.running, Running::Learned(run) if run.controller().policy().on_divergence.rolls_back())
+    }
+
+    /// Take in the measurement of the finished interval and set the hyperparameters of the next one.
+    pub fn observe(&mut self, m: &Measurement) -> Decision {
+        self.interval += 1;
+        match &mut self.running {
+            Running::OpenLoop { schedule, lr } => self.hyperparameters = open_loop_at(schedule, *lr, self.interval),
+            Running::Metric(state) => self.hyperparameters.lr = state.step(m.loss()),
+            Running::Replay { lrs } => self.hyperparameters.lr = lrs[self.interval.min(lrs.len() - 1)],
+            Running::Learned(run) => {
+                let decision = run.observe(m);
+                self.hyperparameters = run.hyperparameters();
+                return decision;
+            }
+        }
+        Decision::GoOn
+    }
+
+    /// The state, to be saved.
+    ///
+    /// ```
+    /// use lrpilot_core::{Measurement, OptimizerFamily, RunSpec, Schedule};
+    /// let (run, m) = (RunSpec::new(9, OptimizerFamily::Adam, Vec::new()), Measurement::default());
+    /// let mut first = Schedule::cosine(0.1, 9).start(&run, &m)?;
+    /// let _ = first.observe(&m);
+    /// let text = serde_json::to_string(&first.state()).unwrap();
+    /// let mut second = Schedule::cosine(0.1, 9).start(&run, &m)?;
+    /// second.set_state(serde_json::from_str(&text).unwrap())?;
+    /// assert_eq!(second.hyperparameters(), first.hyperparameters());
+    /// # Ok::<(), lrpilot_core::Error>(())
+    /// ```
+    pub fn state(&self) -> ScheduleState {
+        let of = match &self.running {
+            Running::OpenLoop { .. } => KindState::OpenLoop,
+            Running::Replay { .. } => KindState::Replay,
+            Running::Metric(state) => KindState::Metric((**state).clone()),
+            Running::Learned(run) => KindState::Learned(run.controller().state().clone()),
+        };
+        ScheduleState { interval: self.interval, hyperparameters: self.hyperparameters, of }
+    }
+
+    /// Go on from a saved state of the same schedule, to the same bits.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the state is of another kind of schedule.
+    pub fn set_state(&mut self, state: ScheduleState) -> Result<()> {
+        let ScheduleState { interval, hyperparameters, of } = state;
+        match (&mut self.running, of) {
+            (Running::OpenLoop { .. }, KindState::OpenLoop) | (Running::Replay { .. }, KindState::Replay) => {}
+            (Running::Metric(state), KindState::Metric(saved)) => **state = saved,
+            (Running::Learned(run), KindState::Learned(saved)) => run.set_state(saved, hyperparameters),
+            _ => {
+                let message = "the saved state is of another kind of schedule";
+                return Err(Error::config("schedule", message, "restore it into the schedule that it was saved from"));
+            }
+        }
+        (self.interval, self.hyperparameters) = (interval, hyperparameters);
+        Ok(())
+    }
+}
+
+/// Where the optimizer has no momentum, the caller ignores it.
+fn open_loop_at(schedule: &OpenLoop, lr: f64, interval: usize) -> Hyperparameters {
+    Hyperparameters { momentum: schedule.momentum(interval), ..Hyperparameters::lr(schedule.lr(lr, interval)) }
+}

@@ -1,0 +1,184 @@
+//! Where tasks come from: one task, or a distribution of tasks sampled by seed.
+
+use crate::rng::{Purpose, derive_seed};
+use crate::task::data::{DatasetName, Splits, load};
+use crate::task::{NoisyQuadratic, Supervised, SupervisedConfig, Task, TaskConfig, TaskSpec};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Makes tasks, from any thread. Learning, comparison and evaluation all take one of these.
+pub trait TaskSource: Send + Sync {
+    /// Name for people.
+    fn name(&self) -> &str;
+
+    /// The task that episodes with `seed` train: a pure function of the seed.
+    ///
+    /// # Errors
+    /// The task's own.
+    fn task(&self, seed: u64) -> Result<Box<dyn Task>>;
+
+    /// Whether [`TaskSource::task`] gives another task for another seed. A single task is built once and reset.
+    fn varies(&self) -> bool {
+        false
+    }
+
+    /// Facts of the task; of a distribution, those that its policies are sized by (number of groups) or planned with
+    /// (horizon).
+    fn spec(&self) -> &TaskSpec;
+
+    /// Everything that decides the results of a run on these tasks, for the identity of jobs. Equal identities mean equal
+    /// results.
+    fn identity(&self) -> serde_json::Value;
+}
+
+/// A task described in a configuration: its data are loaded once and shared by all tasks made from it.
+#[derive(Clone, Debug)]
+pub struct ConfiguredTask {
+    config: TaskConfig,
+    splits: Option<Arc<Splits>>,
+    spec: TaskSpec,
+}
+
+impl ConfiguredTask {
+    /// Load the task's data from below `data_root` (digits need none).
+    ///
+    /// ```
+    /// use lrpilot::task::{ConfiguredTask, Preset, TaskSource};
+    /// let source = ConfiguredTask::new(&Preset::Digits.config(), None)?;
+    /// let mut task = source.task(0)?;
+    /// assert!((task.reset(0)?.loss() - 10f64.ln()).abs() < 0.5, "an untrained network knows little more than nothing");
+    /// # Ok::<(), lrpilot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Data`] for data files, [`Error::Config`] for the task.
+    pub fn new(config: &TaskConfig, data_root: Option<&Path>) -> Result<Self> {
+        let splits = match config {
+            TaskConfig::NoisyQuadratic(c) => {
+                c.check()?;
+                None
+            }
+            TaskConfig::Supervised(c) => {
+                c.check()?;
+                let root = match (data_root, c.dataset) {
+                    (_, DatasetName::Digits) => PathBuf::new(),
+                    (Some(root), _) => root.to_owned(),
+                    (None, other) => {
+                        let message = format!("the data set {} needs a data folder", other.name());
+                        return Err(Error::config("task.dataset", message, "name the folder that holds it"));
+                    }
+                };
+                Some(Arc::new(Splits::new(&load(c.dataset, &root)?, &c.data)?))
+            }
+        };
+        let spec = make(config, splits.as_ref())?.spec().clone();
+        Ok(ConfiguredTask { config: config.clone(), splits, spec })
+    }
+
+    /// Another supervised task on the same data (the same data set and splits).
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a model that does not fit the data.
+    pub fn with_task(&self, task: &SupervisedConfig) -> Result<Self> {
+        let config = TaskConfig::Supervised(task.clone());
+        let spec = make(&config, self.splits.as_ref())?.spec().clone();
+        Ok(ConfiguredTask { config, splits: self.splits.clone(), spec })
+    }
+
+    /// Description and data of a supervised task.
+    pub fn supervised(&self) -> Option<(&SupervisedConfig, &Arc<Splits>)> {
+        match (&self.config, &self.splits) {
+            (TaskConfig::Supervised(config), Some(splits)) => Some((config, splits)),
+            _ => None,
+        }
+    }
+
+    /// The task's configuration.
+    pub fn config(&self) -> &TaskConfig {
+        &self.config
+    }
+}
+
+fn make(config: &TaskConfig, splits: Option<&Arc<Splits>>) -> Result<Box<dyn Task>> {
+    Ok(match (config, splits) {
+        (TaskConfig::Supervised(c), Some(splits)) => {
+            Box::new(Supervised::new(Arc::new(c.clone()), Arc::clone(splits))?)
+        }
+        (TaskConfig::NoisyQuadratic(c), _) => Box::new(NoisyQuadratic::new(c.clone())?),
+        (TaskConfig::Supervised(_), None) => return Err(Error::Bug("a supervised task without data".into())),
+    })
+}
+
+impl TaskSource for ConfiguredTask {
+    fn name(&self) -> &str {
+        self.config.name()
+    }
+
+    fn task(&self, _: u64) -> Result<Box<dyn Task>> {
+        make(&self.config, self.splits.as_ref())
+    }
+
+    fn spec(&self) -> &TaskSpec {
+        &self.spec
+    }
+
+    fn identity(&self) -> serde_json::Value {
+        serde_json::json!(self.config)
+    }
+}
+
+/// A distribution: each seed draws one of several sources, all with the same probability.
+pub struct TaskMixture {
+    name: String,
+    sources: Vec<Box<dyn TaskSource>>,
+}
+
+impl TaskMixture {
+    /// A mixture of at least one source.
+    ///
+    /// ```
+    /// use lrpilot::task::{ConfiguredTask, QuadraticConfig, TaskConfig, TaskMixture, TaskSource};
+    /// let quadratic = |dimensions| {
+    ///     let config = QuadraticConfig { name: format!("{dimensions}"), dimensions, ..QuadraticConfig::default() };
+    ///     ConfiguredTask::new(&TaskConfig::NoisyQuadratic(config), None).map(|t| Box::new(t) as Box<dyn TaskSource>)
+    /// };
+    /// let mixture = TaskMixture::new("quadratics", vec![quadratic(3)?, quadratic(5)?])?;
+    /// let drawn = |seed| mixture.task(seed).map(|t| t.spec().name.clone());
+    /// assert_eq!(drawn(7)?, drawn(7)?);
+    /// assert!((0..20).any(|seed| drawn(seed).unwrap() == "3") && (0..20).any(|seed| drawn(seed).unwrap() == "5"));
+    /// # Ok::<(), lrpilot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] without sources.
+    pub fn new(name: impl Into<String>, sources: Vec<Box<dyn TaskSource>>) -> Result<Self> {
+        if sources.is_empty() {
+            return Err(Error::config("task", "a mixture of no tasks", "give at least one"));
+        }
+        Ok(TaskMixture { name: name.into(), sources })
+    }
+}
+
+impl TaskSource for TaskMixture {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn task(&self, seed: u64) -> Result<Box<dyn Task>> {
+        let drawn = derive_seed(seed, Purpose::TaskDraw, 0) % self.sources.len() as u64;
+        self.sources[drawn as usize].task(seed)
+    }
+
+    fn varies(&self) -> bool {
+        true
+    }
+
+    fn spec(&self) -> &TaskSpec {
+        self.sources[0].spec()
+    }
+
+    fn identity(&self) -> serde_json::Value {
+        serde_json::Value::Array(self.sources.iter().map(|s| s.identity()).collect())
+    }
+}
