@@ -30,7 +30,7 @@ pub struct Measurement {
     pub steps: u64,
     /// Mean training loss over the interval's batches, each before its update.
     pub train_loss: Option<f64>,
-    /// Mean over the first half of the batches.
+    /// Mean over the first half of the batches; absent for the probe.
     pub train_loss_first_half: Option<f64>,
     /// Mean over the second half.
     pub train_loss_second_half: Option<f64>,
@@ -189,8 +189,8 @@ impl Recorder {
             interval: self.interval,
             steps: self.steps,
             train_loss,
-            train_loss_first_half: mean(first).or(train_loss),
-            train_loss_second_half: mean(second),
+            train_loss_first_half: mean(first).or(train_loss).filter(|_| !self.probing),
+            train_loss_second_half: mean(second).filter(|_| !self.probing),
             val_loss,
             grad_norms: if grads > 0.0 { self.grad_norms.iter().map(|g| g / grads).collect() } else { Vec::new() },
             weight_norms: weight_norms.to_vec(),

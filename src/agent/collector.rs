@@ -133,7 +133,8 @@ impl Collector {
     }
 
     fn acting(&self) -> Acting<'_> {
-        let policy = Policy { moments: None, ..self.policy.clone() };
+        let mut policy = self.policy.clone();
+        policy.moments = None;
         let output = vec![0.0; policy.outputs()];
         Acting { collector: self, policy, output, trajectory: Trajectory::default(), told: 0 }
     }

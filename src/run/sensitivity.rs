@@ -7,14 +7,15 @@ use crate::report::html::Sensitivity;
 use crate::rng::{Purpose, derive_seed};
 use crate::run::config::RunConfig;
 use crate::task::TaskSource;
-use lrpilot_core::Learned;
+use lrpilot_core::{HyperparameterName, Learned, PolicySpec};
 use std::sync::Arc;
 
 /// Episodes whose observations are used.
 const EPISODES: u64 = 3;
 
-/// The mean change of the policy's output when an input rises by one of its standard deviations over a few episodes,
-/// largest first.
+/// The mean change of each of the policy's outputs when an input rises by one of its standard deviations over a few
+/// episodes, largest first. Where the policy sets more than the learning rate, the feature names the output too:
+/// `input → output`.
 ///
 /// # Errors
 /// As the task's.
@@ -28,7 +29,7 @@ pub fn sensitivities(config: &RunConfig, source: &Arc<dyn TaskSource>, learned: 
     for episode in 0..EPISODES {
         let mut observation = env.reset(derive_seed(config.seed, Purpose::Episode, 1 << 61 | episode))?;
         loop {
-            let step = env.step(&[output(&mut policy, &observation)])?;
+            let step = env.step(&output(&mut policy, &observation))?;
             observations.push(observation);
             if step.terminated || step.truncated {
                 break;
@@ -36,31 +37,64 @@ pub fn sensitivities(config: &RunConfig, source: &Arc<dyn TaskSource>, learned: 
             observation = step.observation;
         }
     }
-    let names = learned.spec().observation.names(learned.spec().observed_groups);
-    let mut all: Vec<Sensitivity> = names
-        .into_iter()
-        .enumerate()
-        .map(|(i, feature)| Sensitivity { feature, sensitivity: sensitivity(&mut policy, &observations, i) })
-        .collect();
+    let spec = learned.spec();
+    let (inputs, outputs) = (spec.observation.names(spec.observed_groups), output_names(spec));
+    let mut all = Vec::with_capacity(inputs.len() * outputs.len());
+    for (i, input) in inputs.iter().enumerate() {
+        let changes = sensitivity(&mut policy, &observations, i);
+        all.extend(outputs.iter().zip(changes).map(|(output, sensitivity)| {
+            let feature = if outputs.len() == 1 { input.clone() } else { format!("{input} → {output}") };
+            Sensitivity { feature, sensitivity }
+        }));
+    }
     all.sort_by(|a, b| b.sensitivity.abs().total_cmp(&a.sensitivity.abs()));
     Ok(all)
 }
 
-fn sensitivity(policy: &mut Policy, observations: &[Vec<f32>], i: usize) -> f64 {
+/// What the policy sets, in the order of its outputs.
+fn output_names(spec: &PolicySpec) -> Vec<&'static str> {
+    let others = spec.hyperparameters.iter().map(|range| match range.name {
+        HyperparameterName::Momentum => "momentum",
+        HyperparameterName::WeightDecay => "weight decay",
+    });
+    std::iter::once("LR").chain(others).collect()
+}
+
+/// The mean change of each output when input `i` rises by its standard deviation.
+fn sensitivity(policy: &mut Policy, observations: &[Vec<f32>], i: usize) -> Vec<f64> {
     let n = observations.len() as f64;
     let mean = observations.iter().map(|o| f64::from(o[i])).sum::<f64>() / n;
     let sd = (observations.iter().map(|o| (f64::from(o[i]) - mean).powi(2)).sum::<f64>() / n).sqrt();
-    let change = |o: &Vec<f32>| {
+    let mut changes = |o: &Vec<f32>| {
         let (mut up, mut down) = (o.clone(), o.clone());
         up[i] += sd as f32 / 2.0;
         down[i] -= sd as f32 / 2.0;
-        f64::from(output(policy, &up) - output(policy, &down))
+        let (up, down) = (output(policy, &up), output(policy, &down));
+        up.iter().zip(&down).map(|(up, down)| f64::from(up - down)).collect::<Vec<f64>>()
     };
-    observations.iter().map(change).sum::<f64>() / n
+    let all: Vec<Vec<f64>> = observations.iter().map(&mut changes).collect();
+    let outputs = all.first().map_or(0, Vec::len);
+    (0..outputs).map(|k| all.iter().map(|changes| changes[k]).sum::<f64>() / n).collect()
 }
 
-fn output(policy: &mut Policy, observation: &[f32]) -> f32 {
-    let mut action = [0.0];
+/// All outputs for one observation: the LR's and one for each further setting.
+fn output(policy: &mut Policy, observation: &[f32]) -> Vec<f32> {
+    let mut action = vec![0.0; policy.sizes.last().copied().unwrap_or(0)];
     policy.act(observation, &mut action);
-    action[0]
+    action
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two linear outputs, W = [[2, −1], [0, 3]]: the output k changes by W[k][i] times the standard deviation of the
+    /// input i, which is 1 for {0, 2} and 2 for {1, 5}.
+    #[test]
+    fn each_output_of_a_linear_policy_has_its_weight() {
+        let mut policy = Policy::new(vec![2, 2], vec![2.0, -1.0, 0.0, 3.0, 0.5, -0.5], None);
+        let observations = [vec![0.0, 1.0], vec![2.0, 5.0]];
+        assert_eq!(sensitivity(&mut policy, &observations, 0), [2.0, 0.0]);
+        assert_eq!(sensitivity(&mut policy, &observations, 1), [-2.0, 6.0]);
+    }
 }

@@ -130,7 +130,10 @@ impl Task for NoisyQuadratic {
         self.theta.fill(1.0);
         let grad_sq = self.gradient(u64::MAX).iter().map(|g| g * g).sum::<f64>();
         self.recorder.probe(self.loss(), &[grad_sq]);
-        Ok(self.recorder.finish(Some(self.loss()), &[self.norm()]))
+        let probe = self.recorder.finish(Some(self.loss()), &[self.norm()]);
+        // Loss and gradient of the whole problem, not of one batch of many: both halves are as the whole.
+        let half = probe.train_loss;
+        Ok(Measurement { train_loss_first_half: half, train_loss_second_half: half, ..probe })
     }
 
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {

@@ -16,7 +16,7 @@ pub enum Observation {
 }
 
 /// Names of the features of [`Observation::Rich`], in order. Losses are floored by 1e-3; every feature is clipped to ±10.
-/// A feature of something that was not measured, or is not a number, is 0. `val` is the loss on held-back data, or the
+/// A feature of something that was not measured, or is not a number, is 0, but for the halves of a probe, which count as 10. `val` is the loss on held-back data, or the
 /// training loss where there is none.
 pub const RICH_FEATURES: [&str; 25] = [
     "t/H",
@@ -184,7 +184,12 @@ fn rich(memory: &Memory, deltas: &Deltas, m: &Measurement, c: &Context) -> [f64;
     let (g_mean, g_sd) = mean_sd(&gradient_ratio);
     let (u_mean, _) = mean_sd(&update_ratio);
     let u_max = update_ratio.iter().copied().reduce(f64::max).unwrap_or(f64::NAN);
-    let halves = ln(known(m.train_loss_first_half)) - ln(known(m.train_loss_second_half));
+    // A probe has no halves, and there this feature is at its upper limit: so the published policies have learned it.
+    let halves = match (m.train_loss_first_half, m.train_loss_second_half) {
+        (Some(first), Some(second)) => ln(first) - ln(second),
+        _ if c.interval == 0 => f64::INFINITY,
+        _ => f64::NAN,
+    };
     let path = known(m.path_length);
     let efficiency = (at_least(known(m.displacement), 1e-12) / at_least(path, 1e-12)).log10();
     let moved = path > 0.0;
