@@ -6,7 +6,7 @@ use crate::agent::distribution::{Head, log_prob_categorical, log_prob_gaussian, 
 use crate::agent::loss::{Minibatch, categorical_loss, gaussian_loss, value_loss};
 use crate::agent::normalizer::{ReturnNormalizer, RunningMoments};
 use crate::agent::policy::Policy;
-use crate::agent::rollout::{Episode, Rollout, Slot, gae};
+use crate::agent::rollout::{Episode, Rollout, Slot, check_indices, gae};
 use crate::agent::tanh::tanh;
 use crate::env::Space;
 use crate::nn::init::{normal, orthogonal};
@@ -122,8 +122,9 @@ impl Ppo {
     /// `taken` is told the steps of each episode, or part of one, as it ends, from any thread.
     ///
     /// # Errors
-    /// The first error of an environment, by slot.
+    /// [`Error::Bug`] if two slots have the same index; otherwise the first error of an environment, by slot.
     pub fn collect(&mut self, slots: &mut [Slot], taken: impl Fn(u64) + Sync) -> Result<Rollout> {
+        check_indices(slots)?;
         let policy = self.policy();
         let this = &*self;
         let collect_one = |slot| this.collect_one(policy.clone(), slot, &taken);
@@ -458,7 +459,10 @@ fn explained_variance(predicted: &[f32], actual: &[f32]) -> f64 {
     };
     let actual: Vec<f64> = actual.iter().map(|v| f64::from(*v)).collect();
     let error: Vec<f64> = actual.iter().zip(predicted).map(|(a, p)| a - f64::from(*p)).collect();
-    1.0 - variance(&error) / variance(&actual)
+    match variance(&actual) {
+        0.0 => f64::NAN,
+        all => 1.0 - variance(&error) / all,
+    }
 }
 
 /// A tanh MLP with orthogonal weights.
