@@ -6,7 +6,7 @@ use crate::agent::config::{PpoConfig, Squash};
 use crate::agent::distribution::Head;
 use crate::agent::loss::{Minibatch, categorical_loss, gaussian_loss, value_loss};
 use crate::agent::normalizer::ReturnNormalizer;
-use crate::agent::rollout::{Rollout, Slot, gae};
+use crate::agent::rollout::{Rollout, Slot, check_indices, gae};
 use crate::agent::stats::UpdateStats;
 use crate::env::Space;
 use crate::nn::init::orthogonal;
@@ -99,7 +99,7 @@ impl Ppo {
     /// its number of steps.
     ///
     /// # Errors
-    /// The first error of an environment, by slot.
+    /// [`Error::Bug`] if two slots have the same index; otherwise the first error of an environment, by slot.
     pub fn collect(&mut self, slots: &mut [Slot], on_steps: impl Fn(u64) + Sync) -> Result<Rollout> {
         self.collect_on(&LocalPool, slots, on_steps)
     }
@@ -114,6 +114,7 @@ impl Ppo {
         slots: &mut [Slot],
         on_steps: impl Fn(u64) + Sync,
     ) -> Result<Rollout> {
+        check_indices(slots)?;
         let trajectories = executor.rollouts(&self.collector(), slots, &on_steps)?;
         Ok(self.gather(trajectories))
     }
@@ -315,7 +316,10 @@ fn explained_variance(predicted: &[f32], actual: &[f32]) -> f64 {
     };
     let actual: Vec<f64> = actual.iter().map(|v| f64::from(*v)).collect();
     let error: Vec<f64> = actual.iter().zip(predicted).map(|(a, p)| a - f64::from(*p)).collect();
-    1.0 - variance(&error) / variance(&actual)
+    match variance(&actual) {
+        0.0 => f64::NAN,
+        all => 1.0 - variance(&error) / all,
+    }
 }
 
 /// A tanh MLP with orthogonal weights.

@@ -1,7 +1,7 @@
 //! Environments side by side, what they went through, and generalised advantage estimation.
 
-use crate::Result;
 use crate::env::{Env, Info};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// An environment with its place in an episode.
@@ -35,7 +35,7 @@ pub struct SlotState {
 }
 
 impl Slot {
-    /// Slot number `index`.
+    /// Slot number `index`, which keys its random streams: slots that are collected together have different ones.
     pub fn new(index: usize, env: Box<dyn Env>) -> Self {
         Slot { env, state: SlotState { index: index as u64, needs_reset: true, ..SlotState::default() } }
     }
@@ -59,6 +59,16 @@ impl Slot {
         }
         self.state = SlotState { env: Vec::new(), ..saved.clone() };
         Ok(())
+    }
+}
+
+/// Refuse slots with one index in common: they would share their seeds and the noise of their actions.
+pub(super) fn check_indices(slots: &[Slot]) -> Result<()> {
+    let mut indices: Vec<u64> = slots.iter().map(|s| s.state.index).collect();
+    indices.sort_unstable();
+    match indices.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::Bug(format!("two slots have the index {}", pair[0]))),
+        None => Ok(()),
     }
 }
 
