@@ -1,6 +1,6 @@
 //! Every coordinate of every layer's gradients, to parameters and to inputs, against central finite differences.
 
-use lrpilot::nn::layer::LayerSpec::{self, *};
+use lrpilot::nn::layers::LayerSpec::{self, *};
 use lrpilot::nn::loss::{cross_entropy, mse};
 use lrpilot::nn::{Mode, Shape, chain::Chain};
 use lrpilot::rng::{Purpose, stream};

@@ -1,6 +1,6 @@
 //! Optimizers against PyTorch (`tests/golden/optimizers.py`), state and norms against their definitions.
 
-use lrpilot::nn::norms::sum_sq;
+use lrpilot::nn::kernels::sums::sum_sq;
 use lrpilot::nn::{Optimizer, OptimizerSpec, StepNorms};
 use serde::Deserialize;
 

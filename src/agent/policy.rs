@@ -2,7 +2,7 @@
 
 use crate::agent::normalizer::RunningMoments;
 use crate::agent::tanh::tanh;
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
 use serde::{Deserialize, Serialize};
 
 /// Accumulators of a dot product; fixed, so that the order of summation does not depend on the machine.

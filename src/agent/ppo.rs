@@ -10,7 +10,7 @@ use crate::agent::rollout::{Episode, Rollout, Slot, gae};
 use crate::agent::tanh::tanh;
 use crate::env::Space;
 use crate::nn::init::{normal, orthogonal};
-use crate::nn::norms::sum_sq;
+use crate::nn::kernels::sums::sum_sq;
 use crate::nn::optimizer::OptimizerState;
 use crate::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape};
 use crate::rng::{Purpose, derive_seed, stream};

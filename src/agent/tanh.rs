@@ -3,7 +3,7 @@
 //! A policy's decision feeds back into what it observes next, so a last bit that differs becomes another schedule, and C
 //! libraries differ: glibc changed its `tanhf` between 2.36 and 2.43. This is the method of Sun's fdlibm, with its
 //! constants, in IEEE arithmetic only. It equals `tanhf` of glibc 2.36, with which the policies of this project's tables
-//! were learned, in all 2³² values (NaN counted as NaN); the networks' own [`tanh`](crate::nn::activation::tanh), made for
+//! were learned, in all 2³² values (NaN counted as NaN); the networks' own [`tanh`](crate::nn::layers::activation::tanh), made for
 //! vectors, does not.
 
 use std::f32::consts::LOG2_E;

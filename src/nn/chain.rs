@@ -1,17 +1,17 @@
 //! Layers one after another over shared slices; the body of a network and of a residual block.
 
-use crate::nn::activation::Pointwise;
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::batch_norm::BatchNorm;
-use crate::nn::conv::{Conv2d, Window};
-use crate::nn::conv_norm::ConvNorm;
-use crate::nn::conv_pool::ConvPool;
-use crate::nn::dense::Dense;
-use crate::nn::dropout::Dropout;
-use crate::nn::layer::{Activation, Layer, LayerSpec, Mode, ParamInfo, Shape};
-use crate::nn::order::{Order, Reorder};
-use crate::nn::pool::{GlobalAvgPool, MaxPool};
-use crate::nn::residual::Residual;
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::layers::activation::Pointwise;
+use crate::nn::layers::batch_norm::BatchNorm;
+use crate::nn::layers::conv::{Conv2d, Window};
+use crate::nn::layers::conv_norm::ConvNorm;
+use crate::nn::layers::conv_pool::ConvPool;
+use crate::nn::layers::dense::Dense;
+use crate::nn::layers::dropout::Dropout;
+use crate::nn::layers::layout::{Order, Reorder};
+use crate::nn::layers::pool::{GlobalAvgPool, MaxPool};
+use crate::nn::layers::residual::Residual;
+use crate::nn::layers::{Activation, Layer, LayerSpec, Mode, ParamInfo, Shape};
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -292,7 +292,7 @@ fn build_single(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::layer::LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu};
+    use crate::nn::layers::LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu};
 
     /// Whatever shares a layer, names are those of PyTorch's `nn.Sequential`, and each part has its range.
     #[test]

@@ -1,7 +1,7 @@
 //! Losses, averaged over the batch as PyTorch does by default.
 
-use crate::nn::activation::exp;
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::layers::activation::exp;
 
 /// Softmax cross-entropy (`torch.nn.functional.cross_entropy`) of `logits: [batch][classes]` against class indices.
 /// Writes `∂L/∂logits` and returns the mean loss.

@@ -1,9 +1,9 @@
 //! A chain of layers with its parameters, gradients and buffers, each one contiguous slice.
 
 use crate::Result;
-use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::chain::Chain;
-use crate::nn::layer::{LayerSpec, Mode, ParamInfo, Shape};
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::layers::{LayerSpec, Mode, ParamInfo, Shape};
 use crate::rng::Rng;
 use std::ops::Range;
 

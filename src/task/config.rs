@@ -1,7 +1,7 @@
 //! The description of a task in a TOML table, and the built-in presets.
 
 use crate::nn::OptimizerSpec;
-use crate::nn::models::ModelSpec;
+use crate::nn::model::ModelSpec;
 use crate::task::data::{DatasetName, SplitConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

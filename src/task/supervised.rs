@@ -1,8 +1,8 @@
 //! A classifier trained on a data set, one interval at a time.
 
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::line_search::LineSearch;
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
 use crate::nn::loss::cross_entropy;
+use crate::nn::optimizer::line_search::LineSearch;
 use crate::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
 use crate::rng::{Purpose, stream};
 use crate::task::config::SupervisedConfig;
@@ -219,7 +219,7 @@ impl Supervised {
     /// Σg² of the current gradient, layer by layer, to `self.sums.step`.
     fn take_gradient_norms(&mut self) {
         for (norms, range) in self.sums.step.iter_mut().zip(&self.layers) {
-            let grad_sq = crate::nn::norms::sum_sq(&self.network.grads[range.clone()]);
+            let grad_sq = crate::nn::kernels::sums::sum_sq(&self.network.grads[range.clone()]);
             *norms = StepNorms { update_sq: 0.0, grad_sq };
         }
     }
@@ -261,7 +261,7 @@ impl Supervised {
         let weight_norms: Vec<f64> = network
             .layer_ranges()
             .iter()
-            .map(|r| crate::nn::norms::sum_sq(&network.params[r.clone()]).sqrt())
+            .map(|r| crate::nn::kernels::sums::sum_sq(&network.params[r.clone()]).sqrt())
             .collect();
         let displacement_sq: f64 =
             network.params.iter().zip(&self.start_params).map(|(a, b)| f64::from(a - b).powi(2)).sum();
@@ -298,7 +298,7 @@ impl Supervised {
         self.network
             .layer_ranges()
             .first()
-            .map_or(1.0, |r| crate::nn::norms::sum_sq(&self.network.grads[r.clone()]).sqrt())
+            .map_or(1.0, |r| crate::nn::kernels::sums::sum_sq(&self.network.grads[r.clone()]).sqrt())
     }
 }
 

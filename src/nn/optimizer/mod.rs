@@ -1,11 +1,12 @@
 //! Optimizers, equal to PyTorch's to rounding.
 
+pub mod line_search;
 mod rules;
 mod spec;
 
 pub use spec::OptimizerSpec;
 
-use crate::nn::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
 use rules::{AdamStep, Rmsprop, apply, share_and_rest};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -24,7 +25,7 @@ pub struct OptimizerState {
 pub struct StepNorms {
     /// Σ(Δw)².
     pub update_sq: f64,
-    /// Σg², to the bits of [`sum_sq`](crate::nn::norms::sum_sq).
+    /// Σg², to the bits of [`sum_sq`](crate::nn::kernels::sums::sum_sq).
     pub grad_sq: f64,
 }
 

@@ -1,14 +1,14 @@
 //! The update rules, value by value, in loops that vectorise.
 
 use super::StepNorms;
-use crate::nn::norms;
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::kernels::sums;
 
-/// Values whose squared steps are added up in f32 lanes before they go to f64: half as many as [`norms::sum_sq`] takes of
+/// Values whose squared steps are added up in f32 lanes before they go to f64: half as many as [`sums::sum_sq`] takes of
 /// the gradient, whose sum is wanted to the same bits.
-const BLOCK: usize = norms::BLOCK / 2;
+const BLOCK: usize = sums::BLOCK / 2;
 /// Partial sums of squares; also the values that are updated side by side.
-const LANES: usize = norms::LANES;
+const LANES: usize = sums::LANES;
 
 /// w ← w − step(w, g, state) for every value, `state` being the value's place in each slot.
 #[inline(always)]
@@ -34,7 +34,7 @@ pub(super) fn apply<const N: usize>(
                     update(&mut w[i], &g[i], state, [&mut sums, &mut g_sums], &step);
                 }
                 norms.update_sq += total(&sums);
-                if end.is_multiple_of(norms::BLOCK / LANES) && end <= w.len() {
+                if end.is_multiple_of(sums::BLOCK / LANES) && end <= w.len() {
                     norms.grad_sq += total(&g_sums);
                     g_sums = [0.0; LANES];
                 }

@@ -1,6 +1,6 @@
 //! Which optimizer, and with what settings.
 
-use crate::nn::line_search::LineSearchConfig;
+use crate::nn::optimizer::line_search::LineSearchConfig;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 

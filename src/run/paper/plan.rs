@@ -2,7 +2,7 @@
 
 use crate::env::{KnobRange, Reward};
 use crate::nn::OptimizerSpec;
-use crate::nn::line_search::LineSearchConfig;
+use crate::nn::optimizer::line_search::LineSearchConfig;
 use crate::rng::{Purpose, derive_seed};
 use crate::run::compare::log_grid;
 use crate::run::config::RunConfig;

@@ -1,14 +1,14 @@
 //! Two-dimensional convolution (`torch.nn.Conv2d`): where it lies with a kernel of one position, by Winograd's algorithm
 //! where that pays, else through unfolded windows.
 
-use crate::nn::activation::{activation_backward, add_bias_and_activate};
-use crate::nn::gemm::Update::{self, Overwrite};
 use crate::nn::init::Init;
-use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
-use crate::nn::pointwise::PointwiseConv;
-use crate::nn::simd::{slab_len, vectorized};
-use crate::nn::unfold::Unfolding;
-use crate::nn::winograd::{self, Winograd};
+use crate::nn::kernels::conv1x1::PointwiseConv;
+use crate::nn::kernels::gemm::Update::{self, Overwrite};
+use crate::nn::kernels::im2col::Unfolding;
+use crate::nn::kernels::simd::{slab_len, vectorized};
+use crate::nn::kernels::winograd::{self, Winograd};
+use crate::nn::layers::activation::{activation_backward, add_bias_and_activate};
+use crate::nn::layers::{Activation, Layer, Mode, ParamInfo, Shape};
 use std::ops::Range;
 
 /// How a square kernel slides.

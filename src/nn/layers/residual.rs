@@ -1,13 +1,13 @@
 //! The basic block of residual networks, with torchvision's parameter names.
 
-use crate::nn::activation::activation_backward;
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::conv::Window;
-use crate::nn::conv_norm::ConvNorm;
-use crate::nn::gemm::Update::{self, Add, Overwrite};
-use crate::nn::layer::Activation::{Identity, Relu};
-use crate::nn::layer::{Layer, Mode, ParamInfo, Shape};
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::gemm::Update::{self, Add, Overwrite};
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::layers::Activation::{Identity, Relu};
+use crate::nn::layers::activation::activation_backward;
+use crate::nn::layers::conv::Window;
+use crate::nn::layers::conv_norm::ConvNorm;
+use crate::nn::layers::{Layer, Mode, ParamInfo, Shape};
 use std::ops::Range;
 
 /// `relu(bn2(conv2(relu(bn1(conv1(x))))) + skip(x))` (`torchvision.models.resnet.BasicBlock`).

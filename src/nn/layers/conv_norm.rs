@@ -1,13 +1,13 @@
 //! A convolution and the batch normalisation of its output in one layer: statistics are taken, and gradients handed back,
 //! while a piece of what is between them is in cache.
 
-use crate::nn::activation::add_bias_and_activate;
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::batch_norm::BatchNorm;
-use crate::nn::conv::{Conv2d, Images, Window, add_column_sums};
-use crate::nn::gemm::Update::{self, Overwrite};
-use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
-use crate::nn::simd::slab_len;
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::gemm::Update::{self, Overwrite};
+use crate::nn::kernels::simd::slab_len;
+use crate::nn::layers::activation::add_bias_and_activate;
+use crate::nn::layers::batch_norm::BatchNorm;
+use crate::nn::layers::conv::{Conv2d, Images, Window, add_column_sums};
+use crate::nn::layers::{Activation, Layer, Mode, ParamInfo, Shape};
 
 /// `y = act(norm(w ⋆ x + b))`, with the parameters of [`Conv2d`] and then those of [`BatchNorm`].
 pub struct ConvNorm {

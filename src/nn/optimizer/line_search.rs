@@ -94,7 +94,7 @@ pub struct Found {
 /// A line search at work.
 ///
 /// ```
-/// use lrpilot::nn::line_search::{LineSearch, LineSearchConfig};
+/// use lrpilot::nn::optimizer::line_search::{LineSearch, LineSearchConfig};
 /// // On f(w) = ½·h·w² from w = 1 the Armijo condition holds for η ≤ 2(1 − c)/h = 0.6. The search starts from 1 times
 /// // 2^(1/10), as large as it may grow in one of ten batches, and takes 0.9 of it six times.
 /// let (h, w) = (3.0, 1.0);

@@ -29,7 +29,7 @@ pub struct AlignedVec {
 /// `len` zeros.
 ///
 /// ```
-/// let mut v = lrpilot::nn::aligned::zeros(3);
+/// let mut v = lrpilot::nn::kernels::aligned::zeros(3);
 /// v[0] = 1.0;
 /// assert_eq!(v[..], [1.0, 0.0, 0.0]);
 /// assert!(v.as_ptr().addr().is_multiple_of(64));

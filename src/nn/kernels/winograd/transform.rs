@@ -2,8 +2,8 @@
 //! standard library here: it would not be inlined, and so be compiled without the vector instructions.
 
 use super::{A, A2, B, B2, COMPONENTS, OUT, SIDE};
-use crate::nn::gemm::Update;
-use crate::nn::layer::Shape;
+use crate::nn::kernels::gemm::Update;
+use crate::nn::layers::Shape;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
 //! Models with names, as lists of layers.
 
-use crate::nn::layer::LayerSpec::{self, BatchNorm, Conv2d, Dense, Dropout, GlobalAvgPool, MaxPool, Relu, Residual};
+use crate::nn::layers::LayerSpec::{self, BatchNorm, Conv2d, Dense, Dropout, GlobalAvgPool, MaxPool, Relu, Residual};
 use crate::{Error, Result};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
@@ -59,9 +59,9 @@ impl ModelSpec {
 /// [`Error::Config`] listing the names, if there is none such.
 ///
 /// ```
-/// let layers = lrpilot::nn::models::named("mlp-32", 10)?;
-/// assert_eq!(layers, lrpilot::nn::models::mlp(&[32, 10]));
-/// assert!(lrpilot::nn::models::named("vgg", 10).is_err());
+/// let layers = lrpilot::nn::model::named("mlp-32", 10)?;
+/// assert_eq!(layers, lrpilot::nn::model::mlp(&[32, 10]));
+/// assert!(lrpilot::nn::model::named("vgg", 10).is_err());
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
 pub fn named(name: &str, classes: usize) -> Result<Vec<LayerSpec>> {

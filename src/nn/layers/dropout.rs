@@ -1,7 +1,7 @@
 //! Dropout (`torch.nn.Dropout`).
 
-use crate::nn::layer::{Layer, Mode, Shape};
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::layers::{Layer, Mode, Shape};
 use rand::Rng as _;
 
 /// Zeroes each value with probability `p` while training and multiplies the others by 1/(1−p); identity otherwise.

@@ -1,5 +1,16 @@
 //! What a layer is: its description, its shape, and the forward/backward contract.
 
+pub mod activation;
+pub mod batch_norm;
+pub mod conv;
+pub mod conv_norm;
+pub mod conv_pool;
+pub mod dense;
+pub mod dropout;
+pub mod layout;
+pub mod pool;
+pub mod residual;
+
 use crate::nn::init::Init;
 use crate::rng::Rng;
 use serde::{Deserialize, Serialize};

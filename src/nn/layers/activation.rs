@@ -1,8 +1,8 @@
 //! Pointwise functions and their derivatives, written so that the compiler can vectorise them for the CPU found at run
 //! time. NaN stays NaN everywhere, so that divergence is seen.
 
-use crate::nn::layer::{Activation, Layer, Mode, Shape};
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::layers::{Activation, Layer, Mode, Shape};
 
 /// `ln 2` in two parts, the first with few enough bits that its product with an exponent is exact.
 const LN2_HIGH: f32 = 0.693_359_4;
@@ -25,8 +25,8 @@ fn exp_parts(v: f32) -> (f32, f32) {
 /// `eᵛ` to about 2 units in the last place for |v| ≤ 87; 0 below, `e⁸⁷` above.
 ///
 /// ```
-/// assert!((lrpilot::nn::activation::exp(1.0) - 1f32.exp()).abs() < 1e-6);
-/// assert!(lrpilot::nn::activation::exp(f32::NAN).is_nan());
+/// assert!((lrpilot::nn::layers::activation::exp(1.0) - 1f32.exp()).abs() < 1e-6);
+/// assert!(lrpilot::nn::layers::activation::exp(f32::NAN).is_nan());
 /// ```
 #[inline(always)]
 pub fn exp(v: f32) -> f32 {
@@ -37,7 +37,7 @@ pub fn exp(v: f32) -> f32 {
 /// Hyperbolic tangent to a few units in the last place.
 ///
 /// ```
-/// assert!((lrpilot::nn::activation::tanh(0.5) - 0.5f32.tanh()).abs() < 1e-6);
+/// assert!((lrpilot::nn::layers::activation::tanh(0.5) - 0.5f32.tanh()).abs() < 1e-6);
 /// ```
 #[inline(always)]
 pub fn tanh(v: f32) -> f32 {

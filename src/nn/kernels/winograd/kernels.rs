@@ -1,9 +1,9 @@
 //! The transforms of kernels, for neighbouring output channels at a time.
 
 use super::{A, A2, B, B2, COMPONENTS, KERNEL, LANES, SIDE};
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::gemm::transpose;
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::gemm::transpose;
+use crate::nn::kernels::simd::vectorized;
 
 /// The kernels' transform.
 const G: [[f32; 3]; SIDE] = [

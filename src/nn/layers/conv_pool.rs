@@ -1,12 +1,12 @@
 //! A convolution and the max-pooling of its output in one layer, so that what is between them never leaves the cache.
 
-use crate::nn::activation::add_bias_and_activate;
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::conv::{Conv2d, Images, add_column_sums};
-use crate::nn::gemm::Update::Overwrite;
-use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
-use crate::nn::pool::MaxPool;
-use crate::nn::simd::slab_len;
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::gemm::Update::Overwrite;
+use crate::nn::kernels::simd::slab_len;
+use crate::nn::layers::activation::add_bias_and_activate;
+use crate::nn::layers::conv::{Conv2d, Images, add_column_sums};
+use crate::nn::layers::pool::MaxPool;
+use crate::nn::layers::{Activation, Layer, Mode, ParamInfo, Shape};
 
 /// `y = maxpool(act(w ⋆ x + b))` over windows of side [`ConvPool::SIDE`], with the parameters of [`Conv2d`].
 pub struct ConvPool {
@@ -75,7 +75,7 @@ impl Layer for ConvPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::conv::Window;
+    use crate::nn::layers::conv::Window;
     use crate::rng::{Purpose, stream};
     use proptest::prelude::*;
 

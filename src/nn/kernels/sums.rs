@@ -1,6 +1,6 @@
 //! Sums of squares, vectorised with a fixed order of summation.
 
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
 
 /// Accumulators side by side; fixed, so that the order of summation does not depend on the machine.
 pub(crate) const LANES: usize = 16;
@@ -10,7 +10,7 @@ pub(crate) const BLOCK: usize = 1024;
 /// Σ v². NaN and infinity show in the result.
 ///
 /// ```
-/// assert_eq!(lrpilot::nn::norms::sum_sq(&[3.0, 4.0]), 25.0);
+/// assert_eq!(lrpilot::nn::kernels::sums::sum_sq(&[3.0, 4.0]), 25.0);
 /// ```
 pub fn sum_sq(values: &[f32]) -> f64 {
     vectorized(

@@ -1,8 +1,8 @@
 //! Pooling: maximum over windows and mean over whole planes.
 
-use crate::nn::activation::relu;
-use crate::nn::layer::{Layer, Mode, Shape};
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::layers::activation::relu;
+use crate::nn::layers::{Layer, Mode, Shape};
 use std::ops::Range;
 
 /// Maximum over disjoint windows (`torch.nn.MaxPool2d(size)`): rows and columns that fill no window are left out, the

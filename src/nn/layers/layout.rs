@@ -1,8 +1,8 @@
 //! Changes of the order of an image's values, between PyTorch's `[channel][row][column]` outside of a network and
 //! `[row][column][channel]` inside.
 
-use crate::nn::gemm::transpose;
-use crate::nn::layer::{Layer, Mode, Shape};
+use crate::nn::kernels::gemm::transpose;
+use crate::nn::layers::{Layer, Mode, Shape};
 
 /// Which order to change to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

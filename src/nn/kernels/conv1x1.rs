@@ -1,13 +1,13 @@
 //! 1×1 convolutions without padding: matrix products over the positions where they lie, whatever the stride.
 
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::conv::Images;
-use crate::nn::gemm::{
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::gemm::{
     Trans,
     Update::{self, Add, Overwrite},
     matmul_strided, transpose,
 };
-use crate::nn::layer::Shape;
+use crate::nn::layers::Shape;
+use crate::nn::layers::conv::Images;
 use std::ops::Range;
 
 /// A kernel of one position, and how it walks over the images.
@@ -96,8 +96,8 @@ impl PointwiseConv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::conv::Window;
-    use crate::nn::unfold::Unfolding;
+    use crate::nn::kernels::im2col::Unfolding;
+    use crate::nn::layers::conv::Window;
     use proptest::prelude::*;
 
     /// Small whole numbers, whose sums of products are exact in any order.

@@ -1,14 +1,14 @@
 //! Convolution as one matrix product per image over its unfolded windows (im2col): any kernel, stride and padding.
 
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::conv::{Images, Window};
-use crate::nn::gemm::{
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::gemm::{
     Trans,
     Update::{self, Add, Overwrite},
     matmul,
 };
-use crate::nn::layer::Shape;
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::layers::Shape;
+use crate::nn::layers::conv::{Images, Window};
 use std::ops::Range;
 
 /// Values that are copied at a time; what is copied beyond a run is overwritten by the next one, and every buffer has

@@ -1,9 +1,9 @@
 //! Batch normalisation (`torch.nn.BatchNorm2d`, `BatchNorm1d`).
 
-use crate::nn::activation::relu;
 use crate::nn::init::Init;
-use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
-use crate::nn::simd::{slab_len, vectorized};
+use crate::nn::kernels::simd::{slab_len, vectorized};
+use crate::nn::layers::activation::relu;
+use crate::nn::layers::{Activation, Layer, Mode, ParamInfo, Shape};
 
 /// Added to the variance.
 const EPS: f64 = 1e-5;

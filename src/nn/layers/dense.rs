@@ -1,9 +1,9 @@
 //! Fully connected layer with a fused pointwise activation (`torch.nn.Linear`).
 
-use crate::nn::activation::{activation_backward, add_bias_and_activate};
-use crate::nn::gemm::{Trans, Update::Overwrite, matmul};
 use crate::nn::init::Init;
-use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
+use crate::nn::kernels::gemm::{Trans, Update::Overwrite, matmul};
+use crate::nn::layers::activation::{activation_backward, add_bias_and_activate};
+use crate::nn::layers::{Activation, Layer, Mode, ParamInfo, Shape};
 
 /// `y = act(x·Wᵀ + b)` with `W: [units][inputs]`.
 pub struct Dense {

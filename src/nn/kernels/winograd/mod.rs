@@ -27,14 +27,14 @@
 mod kernels;
 mod transform;
 
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::conv::Images;
-use crate::nn::gemm::{
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::gemm::{
     Trans,
     Update::{self, Add, Overwrite},
     matmul,
 };
-use crate::nn::layer::Shape;
+use crate::nn::layers::Shape;
+use crate::nn::layers::conv::Images;
 use kernels::Kernels;
 use std::ops::Range;
 use transform::{Plane, Step, Transform};
@@ -215,8 +215,8 @@ impl Winograd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::conv::Window;
-    use crate::nn::unfold::Unfolding;
+    use crate::nn::kernels::im2col::Unfolding;
+    use crate::nn::layers::conv::Window;
     use crate::rng::{Purpose, stream};
     use proptest::prelude::*;
 

@@ -8,7 +8,7 @@
 //! Not here: threads (a run is single-threaded), f64, scaling factors.
 #![allow(unsafe_code)]
 
-use crate::nn::aligned::{AlignedVec, LINE, zeros};
+use crate::nn::kernels::aligned::{AlignedVec, LINE, zeros};
 use pulp::{MemMask, Simd, WithSimd};
 use std::cell::RefCell;
 
@@ -37,7 +37,7 @@ pub enum Update {
 /// If a slice is shorter than its shape.
 ///
 /// ```
-/// use lrpilot::nn::gemm::{matmul, Update::*, Trans::*};
+/// use lrpilot::nn::kernels::gemm::{matmul, Update::*, Trans::*};
 /// let mut c = [0.0; 2];
 /// matmul(1, 2, 2, &[1.0, 2.0], No, &[1.0, 2.0, 3.0, 4.0], No, &mut c, Overwrite);
 /// assert_eq!(c, [7.0, 10.0]);
