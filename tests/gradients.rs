@@ -1,7 +1,7 @@
 //! Every coordinate of every layer's gradients, to parameters and to inputs, against central finite differences.
 
-use lrpilot::nn::layers::LayerSpec::{self, *};
 use lrpilot::nn::loss::{cross_entropy, mse};
+use lrpilot::nn::model::LayerSpec::{self, *};
 use lrpilot::nn::{Mode, Shape, chain::Chain};
 use lrpilot::rng::{Purpose, stream};
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! Every layer and model against PyTorch (tests/golden/layers.py).
 
-use lrpilot::nn::layers::LayerSpec::{self, *};
+use lrpilot::nn::model::LayerSpec::{self, *};
 use lrpilot::nn::model::{cnn, mlp, resnet};
 use lrpilot::nn::{Mode, Network, Shape};
 use lrpilot::rng::{Purpose, stream};

@@ -1,10 +1,123 @@
-//! Models with names, as lists of layers.
+//! What a model is, as a task file describes it: shapes, layers, and models with names.
 
-use crate::nn::layers::LayerSpec::{self, BatchNorm, Conv2d, Dense, Dropout, GlobalAvgPool, MaxPool, Relu, Residual};
 use crate::{Error, Result};
+use LayerSpec::{BatchNorm, Conv2d, Dense, Dropout, GlobalAvgPool, MaxPool, Relu, Residual};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+
+/// The shape of one example: channels × height × width, whatever the layout in memory. A flat vector of `n` features is
+/// `n × 1 × 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Channels, or features of a flat vector.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Shape {
+    /// A flat vector of `features` numbers.
+    pub const fn flat(features: usize) -> Self {
+        Shape { channels: features, height: 1, width: 1 }
+    }
+
+    /// An image.
+    pub const fn image(channels: usize, height: usize, width: usize) -> Self {
+        Shape { channels, height, width }
+    }
+
+    /// Numbers per example.
+    pub const fn len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// Whether an example has no numbers.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Positions of an image; 1 for a flat vector.
+    pub const fn positions(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Numbers in a row, where the channels of a position are neighbours.
+    pub const fn row_len(&self) -> usize {
+        self.width * self.channels
+    }
+}
+
+/// One entry of a model description. In TOML: `{ type = "dense", units = 32 }`.
+///
+/// A dense layer flattens its input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LayerSpec {
+    /// `y = x·Wᵀ + b` (`torch.nn.Linear`).
+    Dense {
+        /// Output features, ≥ 1.
+        units: usize,
+    },
+    /// Cross-correlation (`torch.nn.Conv2d`).
+    Conv2d {
+        /// Output channels, ≥ 1.
+        channels: usize,
+        /// Side of the square kernel, ≥ 1.
+        kernel: usize,
+        /// Step between windows, ≥ 1.
+        #[serde(default = "one")]
+        stride: usize,
+        /// Zeros added on each side.
+        #[serde(default)]
+        padding: usize,
+    },
+    /// `max(x, 0)`.
+    Relu {},
+    /// Hyperbolic tangent.
+    Tanh {},
+    /// Maximum over disjoint `size × size` windows (`torch.nn.MaxPool2d(size)`).
+    MaxPool {
+        /// Side of the window, ≥ 1.
+        size: usize,
+    },
+    /// Mean over each channel's positions (`torch.nn.AdaptiveAvgPool2d(1)`).
+    GlobalAvgPool {},
+    /// While training, zeroes each value with probability `p` and multiplies the others by 1/(1−p) (`torch.nn.Dropout`).
+    Dropout {
+        /// Probability of a zero, in [0, 1).
+        p: f32,
+    },
+    /// Batch normalisation per channel (`torch.nn.BatchNorm2d` / `BatchNorm1d`: eps 1e-5, momentum 0.1, affine).
+    BatchNorm {},
+    /// Two 3×3 convolutions with batch normalisation and a skip connection (the ResNet basic block). Where channels or stride
+    /// change, the skip is a 1×1 convolution with batch normalisation.
+    Residual {
+        /// Output channels, ≥ 1.
+        channels: usize,
+        /// Stride of the first convolution, ≥ 1.
+        #[serde(default = "one")]
+        stride: usize,
+    },
+}
+
+fn one() -> usize {
+    1
+}
+
+/// An elementwise function that is fused into the layer before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// None.
+    #[default]
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// Hyperbolic tangent.
+    Tanh,
+}
 
 /// The model of a task file: `model = "mnist-cnn"`, or a list of layers `model = [{ type = "dense", units = 32 }, …]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,7 +130,7 @@ pub enum ModelSpec {
 }
 
 impl<'de> Deserialize<'de> for ModelSpec {
-    /// By hand, because a derived untagged enum cannot say which key of which layer is wrong.
+    /// It is written by hand, because a derived untagged enum cannot say which key of which layer is wrong.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NameOrLayers;
         impl<'de> Visitor<'de> for NameOrLayers {
@@ -40,7 +153,7 @@ impl<'de> Deserialize<'de> for ModelSpec {
 }
 
 impl ModelSpec {
-    /// The layers, for `classes` outputs; a list of layers is taken as it is.
+    /// The layers for `classes` outputs. A list of layers is returned unchanged.
     ///
     /// # Errors
     /// As [`named`].
@@ -56,7 +169,7 @@ impl ModelSpec {
 /// `cifar-cnn` or `resnet`.
 ///
 /// # Errors
-/// [`Error::Config`] listing the names, if there is none such.
+/// [`Error::Config`] listing the names, if no model is called `name`.
 ///
 /// ```
 /// let layers = lrpilot::nn::model::named("mlp-32", 10)?;
@@ -72,7 +185,7 @@ pub fn named(name: &str, classes: usize) -> Result<Vec<LayerSpec>> {
             widths.push(classes);
             Ok(mlp(&widths))
         }
-        // The two differ in the shape of their input alone.
+        // The two differ only in the shape of their input.
         ("mnist-cnn" | "cifar-cnn", _) => Ok(cnn(classes)),
         ("resnet", _) => Ok(resnet(classes)),
         _ => Err(Error::config(

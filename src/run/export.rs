@@ -5,8 +5,8 @@
 //! learning rates and loss curve. Dropout is switched off, since no two frameworks draw the same masks.
 
 use crate::atomic::write_atomic;
-use crate::nn::layers::{LayerSpec, ParamInfo};
-use crate::nn::model::ModelSpec;
+use crate::nn::layers::ParamInfo;
+use crate::nn::model::{LayerSpec, ModelSpec};
 use crate::report::record::{IntervalRecord, RunRecord};
 use crate::run::child::{Method, Record, Runner, run_child};
 use crate::task::data::Examples;

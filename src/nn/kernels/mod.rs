@@ -1,4 +1,5 @@
-//! The loops that take the time, on plain slices: matrix products, convolutions, sums.
+//! The loops that take the time, over plain slices: matrix products, convolutions and sums. A kernel knows shapes but no
+//! layers.
 
 pub mod aligned;
 pub(crate) mod conv1x1;
@@ -6,4 +7,5 @@ pub mod gemm;
 pub(crate) mod im2col;
 pub mod simd;
 pub mod sums;
+pub mod window;
 pub(crate) mod winograd;

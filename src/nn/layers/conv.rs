@@ -1,26 +1,18 @@
-//! Two-dimensional convolution (`torch.nn.Conv2d`): where it lies with a kernel of one position, by Winograd's algorithm
-//! where that pays, else through unfolded windows.
+//! Two-dimensional convolution (`torch.nn.Conv2d`). 1×1 kernels are plain matrix products; 3×3 kernels with stride 1 use
+//! Winograd's F(4×4, 3×3) where that is faster; everything else uses im2col.
 
 use crate::nn::init::Init;
-use crate::nn::kernels::conv1x1::PointwiseConv;
+use crate::nn::kernels::conv1x1::Conv1x1;
 use crate::nn::kernels::gemm::Update::{self, Overwrite};
-use crate::nn::kernels::im2col::Unfolding;
-use crate::nn::kernels::simd::{slab_len, vectorized};
+use crate::nn::kernels::im2col::Im2col;
+use crate::nn::kernels::simd::slab_len;
+use crate::nn::kernels::sums::add_column_sums;
+use crate::nn::kernels::window::{Images, Window};
 use crate::nn::kernels::winograd::{self, Winograd};
 use crate::nn::layers::activation::{activation_backward, add_bias_and_activate};
-use crate::nn::layers::{Activation, Layer, Mode, ParamInfo, Shape};
+use crate::nn::layers::{Layer, Mode, ParamInfo, Pass};
+use crate::nn::model::{Activation, Shape};
 use std::ops::Range;
-
-/// How a square kernel slides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Side, ≥ 1.
-    pub kernel: usize,
-    /// Step, ≥ 1.
-    pub stride: usize,
-    /// Zeros added on each side.
-    pub padding: usize,
-}
 
 /// `y = act(w ⋆ x + b)` with `w: [channels][input channels][kernel][kernel]`, images as `[row][column][channel]`.
 pub struct Conv2d {
@@ -34,28 +26,25 @@ pub struct Conv2d {
     slab: Vec<f32>,
 }
 
-/// How the products are done.
+/// How the products are computed.
 enum Method {
-    /// Position by position.
-    Pointwise(PointwiseConv),
-    /// Through unfolded windows.
-    Unfolded(Box<Unfolding>),
-    /// In transformed tiles.
+    Conv1x1(Conv1x1),
+    Im2col(Box<Im2col>),
     Winograd(Box<Winograd>),
 }
 
 impl Method {
     fn new(input: Shape, output: Shape, window: Window) -> Self {
-        // Whole vectors of channels: with fewer the transforms would cost more than the multiplications they save. So they
-        // would where an output fills only a corner of a tile.
-        let suits = [input, output].iter().all(|s| s.channels.is_multiple_of(winograd::LANES))
+        // Winograd's transforms need whole vectors of channels and outputs that fill more than a corner of a tile. Otherwise
+        // they cost more than the multiplications that they save.
+        let suits_winograd = [input, output].iter().all(|s| s.channels.is_multiple_of(winograd::LANES))
             && output.height.min(output.width) > 2;
         match window {
-            Window { kernel: 1, stride, padding: 0 } => Method::Pointwise(PointwiseConv::new(input, output, stride)),
-            Window { kernel: 3, stride: 1, padding } if suits => {
+            Window { kernel: 1, stride, padding: 0 } => Method::Conv1x1(Conv1x1::new(input, output, stride)),
+            Window { kernel: 3, stride: 1, padding } if suits_winograd => {
                 Method::Winograd(Box::new(Winograd::new(input, output, padding)))
             }
-            _ => Method::Unfolded(Box::new(Unfolding::new(input, output, window))),
+            _ => Method::Im2col(Box::new(Im2col::new(input, output, window))),
         }
     }
 }
@@ -98,7 +87,7 @@ impl Conv2d {
         self.input.channels * self.window.kernel * self.window.kernel
     }
 
-    /// Number of weights.
+    /// Number of weights, without the bias.
     pub(crate) fn weights(&self) -> usize {
         self.output.channels * self.fan_in()
     }
@@ -119,71 +108,45 @@ impl Layer for Conv2d {
         infos
     }
 
-    fn forward(&mut self, p: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        let (w, b) = p.split_at(self.weights());
+    fn forward(&mut self, pass: Pass<'_>, _: &mut [f32], y: &mut [f32], _: &mut Mode<'_>) {
+        let (w, b) = pass.params.split_at(self.weights());
         let activation = self.activation;
-        self.convolve(w, x, Images::All(y), |piece, _| {
+        self.convolve(w, pass.x, Images::All(y), |chunk, _| {
             if !b.is_empty() {
-                add_bias_and_activate(piece, b, activation);
+                add_bias_and_activate(chunk, b, activation);
             }
         });
     }
 
-    fn backward(
-        &mut self,
-        p: &[f32],
-        x: &[f32],
-        y: &[f32],
-        dy: &mut [f32],
-        dx: Option<&mut [f32]>,
-        grads: &mut [f32],
-        _: usize,
-    ) {
+    fn backward(&mut self, pass: Pass<'_>, y: &[f32], dy: &mut [f32], dx: Option<&mut [f32]>, grads: &mut [f32]) {
         let w_len = self.weights();
         let (dw, db) = grads.split_at_mut(w_len);
         let (activation, mut slab) = (self.activation, std::mem::take(&mut self.slab));
         db.fill(0.0);
         let dx = dx.map(|dx| (dx, Overwrite));
-        self.convolve_backward(&p[..w_len], x, Images::All(dy), dx, dw, |piece, place| {
+        self.convolve_backward(&pass.params[..w_len], pass.x, Images::All(dy), dx, dw, |chunk, range| {
             if activation != Activation::Identity {
-                activation_backward(activation, &y[place], piece);
+                activation_backward(activation, &y[range], chunk);
             }
             if !db.is_empty() {
-                add_column_sums(piece, &mut slab, db);
+                add_column_sums(chunk, &mut slab, db);
             }
         });
         self.slab = slab;
     }
 }
 
-/// The images on the output side of a convolution, which works on them piece by piece: some rows or an image at a time.
-pub(crate) enum Images<'a> {
-    /// Those of a batch, kept.
-    All(&'a mut [f32]),
-    /// Room for a piece, [`Conv2d::piece_len`] values: each takes the place of the one before.
-    Piece(&'a mut [f32]),
-}
-
-impl Images<'_> {
-    /// The piece that has this place in the batch.
-    pub fn piece(&mut self, place: &Range<usize>) -> &mut [f32] {
-        match self {
-            Images::All(images) => &mut images[place.clone()],
-            Images::Piece(room) => &mut room[..place.len()],
-        }
-    }
-}
-
 impl Conv2d {
-    /// Values of the largest piece. Pieces begin with an even row.
-    pub(crate) fn piece_len(&self) -> usize {
+    /// Values of the largest chunk. Every chunk begins with an even row.
+    pub(crate) fn chunk_len(&self) -> usize {
         match &self.method {
-            Method::Pointwise(_) | Method::Unfolded(_) => self.output.len(),
-            Method::Winograd(winograd) => winograd.piece_len(),
+            Method::Conv1x1(_) | Method::Im2col(_) => self.output.len(),
+            Method::Winograd(winograd) => winograd.chunk_len(),
         }
     }
 
-    /// `y ← w ⋆ x`; `finish` is called with each piece of `y` and its place in the batch, as long as it is still in cache.
+    /// `y ← w ⋆ x`. `finish` is called with each chunk of `y`, while it is still in cache, and the chunk's range in the
+    /// batch.
     pub(crate) fn convolve(
         &mut self,
         w: &[f32],
@@ -192,14 +155,14 @@ impl Conv2d {
         finish: impl FnMut(&mut [f32], Range<usize>),
     ) {
         match &mut self.method {
-            Method::Pointwise(pointwise) => pointwise.forward(w, x, y, finish),
-            Method::Unfolded(unfolding) => unfolding.forward(w, x, y, finish),
+            Method::Conv1x1(conv1x1) => conv1x1.forward(w, x, y, finish),
+            Method::Im2col(im2col) => im2col.forward(w, x, y, finish),
             Method::Winograd(winograd) => winograd.forward(w, x, y, finish),
         }
     }
 
-    /// `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`, after `convolve` with the same `w` and `x`;
-    /// `prepare` is called with each piece of `dy` and its place in the batch just before it is used.
+    /// Computes `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`, after `convolve` with the same `w`
+    /// and `x`. `prepare` is called with each chunk of `dy` just before it is used, and the chunk's range in the batch.
     pub(crate) fn convolve_backward(
         &mut self,
         w: &[f32],
@@ -210,25 +173,9 @@ impl Conv2d {
         prepare: impl FnMut(&mut [f32], Range<usize>),
     ) {
         match &mut self.method {
-            Method::Pointwise(pointwise) => pointwise.backward(w, x, dy, dx, dw, prepare),
-            Method::Unfolded(unfolding) => unfolding.backward(x, dy, dx, dw, prepare),
+            Method::Conv1x1(conv1x1) => conv1x1.backward(w, x, dy, dx, dw, prepare),
+            Method::Im2col(im2col) => im2col.backward(x, dy, dx, dw, prepare),
             Method::Winograd(winograd) => winograd.backward(x, dy, dx, dw, prepare),
         }
     }
-}
-
-/// Add each column of `rows: [·][sums.len()]` to its entry of `sums`; `slab` is a multiple of that long.
-pub(crate) fn add_column_sums(rows: &[f32], slab: &mut [f32], sums: &mut [f32]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            slab.fill(0.0);
-            for rows in rows.chunks(slab.len()) {
-                slab.iter_mut().zip(rows).for_each(|(s, v)| *s += v);
-            }
-            for row in slab.chunks_exact(sums.len()) {
-                sums.iter_mut().zip(row).for_each(|(s, v)| *s += v);
-            }
-        },
-    );
 }

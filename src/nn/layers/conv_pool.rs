@@ -1,35 +1,38 @@
-//! A convolution and the max-pooling of its output in one layer, so that what is between them never leaves the cache.
+//! A convolution and the max-pooling of its output in one layer, so that the values between them never leave the cache.
 
 use crate::nn::kernels::aligned::{AlignedVec, zeros};
 use crate::nn::kernels::gemm::Update::Overwrite;
 use crate::nn::kernels::simd::slab_len;
+use crate::nn::kernels::sums::add_column_sums;
+use crate::nn::kernels::window::Images;
 use crate::nn::layers::activation::add_bias_and_activate;
-use crate::nn::layers::conv::{Conv2d, Images, add_column_sums};
+use crate::nn::layers::conv::Conv2d;
 use crate::nn::layers::pool::MaxPool;
-use crate::nn::layers::{Activation, Layer, Mode, ParamInfo, Shape};
+use crate::nn::layers::{Layer, Mode, ParamInfo, Pass};
+use crate::nn::model::{Activation, Shape};
 
 /// `y = maxpool(act(w ⋆ x + b))` over windows of side [`ConvPool::SIDE`], with the parameters of [`Conv2d`].
 pub struct ConvPool {
     conv: Conv2d,
     pool: MaxPool,
-    /// Room for a piece of the convolution's output, and of its gradient.
-    piece: AlignedVec,
+    /// Room for a chunk of the convolution's output, or of its gradient.
+    chunk: AlignedVec,
     /// Scratch space for sums over positions.
     slab: Vec<f32>,
 }
 
 impl ConvPool {
-    /// Side of the windows: rows of the convolution come in twos.
+    /// Side of the windows. Chunks of the convolution begin with an even row, so they cut no window of this side.
     pub const SIDE: usize = 2;
 
-    /// The pooling of what `conv` gives, which has a bias and no activation, with ReLU before the maximum or without.
+    /// Pools the output of `conv`, which has a bias and no activation. `relu` says whether a ReLU comes before the maximum.
     ///
     /// # Errors
     /// As [`MaxPool::new`].
     pub fn new(conv: Conv2d, relu: bool, max_batch: usize) -> Result<Self, String> {
         let pool = MaxPool::new(conv.output(), Self::SIDE, relu, max_batch)?;
-        let (piece, slab) = (zeros(conv.piece_len()), vec![0.0; slab_len(conv.output().channels)]);
-        Ok(ConvPool { conv, pool, piece, slab })
+        let (chunk, slab) = (zeros(conv.chunk_len()), vec![0.0; slab_len(conv.output().channels)]);
+        Ok(ConvPool { conv, pool, chunk, slab })
     }
 }
 
@@ -42,32 +45,24 @@ impl Layer for ConvPool {
         self.conv.params()
     }
 
-    fn forward(&mut self, p: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        let (w, b) = p.split_at(self.conv.weights());
+    fn forward(&mut self, pass: Pass<'_>, _: &mut [f32], y: &mut [f32], _: &mut Mode<'_>) {
+        let (w, b) = pass.params.split_at(self.conv.weights());
         let pool = &mut self.pool;
-        self.conv.convolve(w, x, Images::Piece(&mut self.piece), |piece, place| {
-            add_bias_and_activate(piece, b, Activation::Identity);
-            pool.take_in(piece, &place, y);
+        self.conv.convolve(w, pass.x, Images::Chunk(&mut self.chunk), |chunk, range| {
+            add_bias_and_activate(chunk, b, Activation::Identity);
+            pool.pool(chunk, &range, y);
         });
     }
 
-    fn backward(
-        &mut self,
-        p: &[f32],
-        x: &[f32],
-        _: &[f32],
-        dy: &mut [f32],
-        dx: Option<&mut [f32]>,
-        grads: &mut [f32],
-        _: usize,
-    ) {
+    fn backward(&mut self, pass: Pass<'_>, _: &[f32], dy: &mut [f32], dx: Option<&mut [f32]>, grads: &mut [f32]) {
         let weights = self.conv.weights();
         let (dw, db) = grads.split_at_mut(weights);
         let (pool, slab, dx) = (&self.pool, &mut self.slab, dx.map(|dx| (dx, Overwrite)));
         db.fill(0.0);
-        self.conv.convolve_backward(&p[..weights], x, Images::Piece(&mut self.piece), dx, dw, |piece, place| {
-            pool.pass_back(dy, &place, piece);
-            add_column_sums(piece, slab, db);
+        let (w, d) = (&pass.params[..weights], Images::Chunk(&mut self.chunk));
+        self.conv.convolve_backward(w, pass.x, d, dx, dw, |chunk, range| {
+            pool.input_gradient(dy, &range, chunk);
+            add_column_sums(chunk, slab, db);
         });
     }
 }
@@ -75,7 +70,8 @@ impl Layer for ConvPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::layers::conv::Window;
+    use crate::nn::kernels::window::Window;
+    use crate::nn::layers::total_len;
     use crate::rng::{Purpose, stream};
     use proptest::prelude::*;
 
@@ -87,8 +83,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
-        /// Bit for bit the convolution and the pooling one after the other: odd and even sides, several images in a piece,
-        /// windows and tiles.
+        /// The layer equals, bit for bit, the convolution followed by the pooling: for odd and even sides, several images in
+        /// a chunk, im2col and Winograd.
         #[test]
         fn is_one_after_the_other(
             channels in prop_oneof![Just((16, 32)), Just((3, 5))], sides in (2usize..20, 2usize..20), padding in 0usize..2,
@@ -99,20 +95,22 @@ mod tests {
             let conv = || Conv2d::new(input, channels.1, window, true, Activation::Identity).unwrap();
             let (mut first, mut fused) = (conv(), ConvPool::new(conv(), relu, batch).unwrap());
             let mut second = MaxPool::new(first.output(), ConvPool::SIDE, relu, batch).unwrap();
-            let p = values(fused.params().iter().map(ParamInfo::len).sum(), 0);
+            let p = values(total_len(&fused.params()), 0);
             let (x, dy) = (values(batch * input.len(), 1), values(batch * second.output().len(), 2));
             let nan = |len: usize| vec![f32::NAN; len];
-            let mut mode = Mode::Eval;
+            let mode = &mut Mode::Eval;
             let (mut between, mut y, mut want) = (nan(batch * first.output().len()), nan(dy.len()), nan(dy.len()));
-            fused.forward(&p, &mut [], &x, &mut y, batch, &mut mode);
-            first.forward(&p, &mut [], &x, &mut between, batch, &mut mode);
-            second.forward(&[], &mut [], &between, &mut want, batch, &mut mode);
+            let pass = Pass { params: &p, x: &x, batch };
+            fused.forward(pass, &mut [], &mut y, mode);
+            first.forward(pass, &mut [], &mut between, mode);
+            second.forward(Pass { params: &[], x: &between, batch }, &mut [], &mut want, mode);
             prop_assert_eq!(&y, &want);
             let (mut dx, mut grads) = (nan(x.len()), nan(p.len()));
-            fused.backward(&p, &x, &y, &mut dy.clone(), Some(&mut dx), &mut grads, batch);
+            fused.backward(pass, &y, &mut dy.clone(), Some(&mut dx), &mut grads);
             let (mut d_between, mut want_dx, mut want_grads) = (nan(between.len()), nan(x.len()), nan(p.len()));
-            second.backward(&[], &between, &y, &mut dy.clone(), Some(&mut d_between), &mut [], batch);
-            first.backward(&p, &x, &between, &mut d_between, Some(&mut want_dx), &mut want_grads, batch);
+            let second_pass = Pass { params: &[], x: &between, batch };
+            second.backward(second_pass, &y, &mut dy.clone(), Some(&mut d_between), &mut []);
+            first.backward(pass, &between, &mut d_between, Some(&mut want_dx), &mut want_grads);
             prop_assert_eq!((dx, grads), (want_dx, want_grads));
         }
     }

@@ -1,41 +1,51 @@
-//! Changes of the order of an image's values, between PyTorch's `[channel][row][column]` outside of a network and
-//! `[row][column][channel]` inside.
+//! Changes of memory layout: outside of a network images are `[channel][row][column]` as in PyTorch, inside they are
+//! `[row][column][channel]`.
 
 use crate::nn::kernels::gemm::transpose;
-use crate::nn::layers::{Layer, Mode, Shape};
+use crate::nn::layers::{Layer, Mode, Pass};
+use crate::nn::model::Shape;
 
-/// Which order to change to.
+/// How the values of an image lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// `[channel][row][column]`.
+pub enum Layout {
+    /// `[channel][row][column]` (`torch.contiguous_format`).
     ChannelsFirst,
-    /// `[row][column][channel]`.
+    /// `[row][column][channel]` (`torch.channels_last`).
     ChannelsLast,
 }
 
-/// A change of the order, as a layer.
-pub struct Reorder {
-    shape: Shape,
-    to: Order,
+impl Layout {
+    fn other(self) -> Self {
+        match self {
+            Layout::ChannelsFirst => Layout::ChannelsLast,
+            Layout::ChannelsLast => Layout::ChannelsFirst,
+        }
+    }
 }
 
-impl Reorder {
-    /// A layer from the other order to `to`.
-    pub fn new(shape: Shape, to: Order) -> Self {
-        Reorder { shape, to }
+/// A layer that copies its input to the other layout.
+pub struct ChangeLayout {
+    shape: Shape,
+    to: Layout,
+}
+
+impl ChangeLayout {
+    /// A layer for examples of shape `shape`, from the other layout to `to`.
+    pub fn new(shape: Shape, to: Layout) -> Self {
+        ChangeLayout { shape, to }
     }
 
-    /// Whether the orders differ for examples of this shape.
+    /// Whether the two layouts differ for examples of this shape.
     pub fn matters(shape: Shape) -> bool {
         shape.channels > 1 && shape.positions() > 1
     }
 
-    /// Every image of `from`, which has the other order, in the order `order`.
-    fn reorder(&self, order: Order, from: &[f32], to: &mut [f32]) {
+    /// Copies every image of `from`, which has the other layout, to `to` in the layout `layout`.
+    fn copy(&self, layout: Layout, from: &[f32], to: &mut [f32]) {
         let (channels, positions) = (self.shape.channels, self.shape.positions());
-        let (rows, columns) = match order {
-            Order::ChannelsFirst => (positions, channels),
-            Order::ChannelsLast => (channels, positions),
+        let (rows, columns) = match layout {
+            Layout::ChannelsFirst => (positions, channels),
+            Layout::ChannelsLast => (channels, positions),
         };
         for (from, to) in from.chunks_exact(self.shape.len()).zip(to.chunks_exact_mut(self.shape.len())) {
             transpose(from, rows, columns, to);
@@ -43,30 +53,18 @@ impl Reorder {
     }
 }
 
-impl Layer for Reorder {
+impl Layer for ChangeLayout {
     fn output(&self) -> Shape {
         self.shape
     }
 
-    fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        self.reorder(self.to, x, y);
+    fn forward(&mut self, pass: Pass<'_>, _: &mut [f32], y: &mut [f32], _: &mut Mode<'_>) {
+        self.copy(self.to, pass.x, y);
     }
 
-    fn backward(
-        &mut self,
-        _: &[f32],
-        _: &[f32],
-        _: &[f32],
-        dy: &mut [f32],
-        dx: Option<&mut [f32]>,
-        _: &mut [f32],
-        _: usize,
-    ) {
-        let Some(dx) = dx else { return };
-        let back = match self.to {
-            Order::ChannelsFirst => Order::ChannelsLast,
-            Order::ChannelsLast => Order::ChannelsFirst,
-        };
-        self.reorder(back, dy, dx);
+    fn backward(&mut self, _: Pass<'_>, _: &[f32], dy: &mut [f32], dx: Option<&mut [f32]>, _: &mut [f32]) {
+        if let Some(dx) = dx {
+            self.copy(self.to.other(), dy, dx);
+        }
     }
 }
