@@ -104,7 +104,7 @@ impl SupervisedConfig {
             positive("task.interval_steps", steps)?;
         }
         check_bounds("task.lr_bounds", self.lr_bounds)?;
-        self.optimizer.check()
+        self.optimizer.check().map_err(in_task)
     }
 }
 
@@ -156,6 +156,14 @@ impl QuadraticConfig {
             ));
         }
         check_bounds("task.lr_bounds", self.lr_bounds)
+    }
+}
+
+/// Prefixes the place of an error in the model or the optimizer, which do not know the table that they stand in.
+pub(super) fn in_task(error: Error) -> Error {
+    match error {
+        Error::Config { place, message, remedy } => Error::config(format!("task.{place}"), message, remedy),
+        other => other,
     }
 }
 

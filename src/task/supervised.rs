@@ -5,7 +5,7 @@ use crate::nn::loss::cross_entropy;
 use crate::nn::optimizer::line_search::LineSearch;
 use crate::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
 use crate::rng::{Purpose, stream};
-use crate::task::config::SupervisedConfig;
+use crate::task::config::{SupervisedConfig, in_task};
 use crate::task::data::{Examples, Splits};
 use crate::task::{AnchorRule, Knobs, Measurement, Split, Task, TaskSpec, TaskState};
 use crate::{Error, Result};
@@ -25,7 +25,7 @@ pub struct Supervised {
     /// Parameter range of each layer.
     layers: Vec<Range<usize>>,
     optimizer: Optimizer,
-    searcher: Option<Searcher>,
+    line_search: Option<LineSearch>,
     seed: u64,
     interval: usize,
     steps: u64,
@@ -36,21 +36,6 @@ pub struct Supervised {
     batch_y: Vec<u8>,
     start_params: Vec<f32>,
     sums: Sums,
-}
-
-/// A line search, and the network's state while it tries step sizes.
-struct Searcher {
-    search: LineSearch,
-    params: Vec<f32>,
-    buffers: Vec<f32>,
-}
-
-impl Searcher {
-    fn new(config: &SupervisedConfig, examples: usize, network: &Network) -> Option<Self> {
-        let OptimizerSpec::Sls(search) = config.optimizer else { return None };
-        let search = LineSearch::new(search, examples.div_ceil(config.batch_size) as u64);
-        Some(Searcher { search, params: network.params.to_vec(), buffers: network.buffers.clone() })
-    }
 }
 
 /// Sums over the batches of an interval.
@@ -108,11 +93,11 @@ impl Supervised {
         }
         let shape = train.shape;
         let classes = train.classes;
-        let layers = config.model.layers(classes)?;
-        let widest = Network::new(shape, &layers, 1)?.widest_activation().max(shape.len());
+        let layers = config.model.layers(classes).map_err(in_task)?;
+        let widest = Network::new(shape, &layers, 1).map_err(in_task)?.widest_activation().max(shape.len());
         let most_evaluated = splits.val_a.len().max(splits.val_b.len()).max(splits.test.len());
         let evaluation_batch = (EVALUATION_VALUES / widest).clamp(1, 1024).min(most_evaluated);
-        let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch))?;
+        let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch)).map_err(in_task)?;
         let outputs = network.output_shape().len();
         if outputs != classes {
             let message = format!("the model ends in {outputs} outputs for {classes} classes");
@@ -122,7 +107,7 @@ impl Supervised {
         let count = layers.len();
         let spec = spec_of(&config, train, &network);
         Ok(Supervised {
-            searcher: Searcher::new(&config, train.len(), &network),
+            line_search: line_search_of(&config, train.len()),
             optimizer: Optimizer::new(config.optimizer.clone(), network.params.len()),
             seed: 0,
             interval: 0,
@@ -192,25 +177,15 @@ impl Supervised {
     }
 
     /// The step size that the line search finds for the loaded batch, whose loss and gradient have just been computed.
-    /// Trials see the dropout masks of the gradient and leave weights and normalisation statistics as they were.
+    /// Trials see the dropout masks of the gradient.
     fn search(&mut self, batch: usize, loss: f64) -> Option<f64> {
-        self.searcher.as_ref()?;
-        self.take_gradient_norms();
-        let norm_sq = self.sums.step_grad_sq();
-        let Searcher { search, params, buffers } = self.searcher.as_mut()?;
-        let (network, examples) = (&mut self.network, &self.splits.train);
+        let (line_search, examples) = (self.line_search.as_mut()?, &self.splits.train);
         let x = &self.batch_x[..batch * examples.shape.len()];
-        params.copy_from_slice(&network.params);
-        buffers.copy_from_slice(&network.buffers);
-        let found = search.find(norm_sq, loss, |eta| {
-            let weights = network.params.iter_mut().zip(&*params).zip(&network.grads[..]);
-            weights.for_each(|((w, start), g)| *w = start - eta as f32 * g);
+        let found = line_search.search(&mut self.network, loss, |network| {
             let mut dropout = stream(self.seed, Purpose::Dropout, self.steps);
             let logits = network.forward(x, batch, &mut Mode::Train(&mut dropout));
             cross_entropy(logits, &self.batch_y[..batch], examples.classes, None)
         });
-        network.params.copy_from_slice(params);
-        network.buffers.copy_from_slice(buffers);
         self.sums.step_size += found.step_size;
         self.sums.forward_passes += found.forward_passes;
         Some(found.step_size)
@@ -287,7 +262,7 @@ impl Supervised {
             displacement: displacement_sq.sqrt(),
             path_length: sums.update_sq.iter().sum::<f64>().sqrt(),
             steps: self.steps,
-            step_size: self.searcher.as_ref().map(|_| sums.step_size / n),
+            step_size: self.line_search.as_ref().map(|_| sums.step_size / n),
             extra_forward_passes: sums.forward_passes,
             diverged: diverged || !finite,
             stuck: last_first_layer_grad == 0.0 && val_loss > 0.9 * chance,
@@ -311,7 +286,7 @@ impl Task for Supervised {
         (self.seed, self.interval, self.steps, self.order_epoch) = (seed, 0, 0, u64::MAX);
         self.network.init(&mut stream(seed, Purpose::Weights, 0));
         self.optimizer.reset();
-        self.searcher.iter_mut().for_each(|s| s.search.reset());
+        self.line_search.iter_mut().for_each(LineSearch::reset);
         self.start_params.copy_from_slice(&self.network.params);
         self.sums.clear();
         let batch = self.load_batch(0);
@@ -326,7 +301,7 @@ impl Task for Supervised {
     }
 
     fn advance(&mut self, knobs: &Knobs) -> Result<Measurement> {
-        self.optimizer.set_knobs(knobs.momentum, knobs.weight_decay);
+        self.optimizer.set_hyperparameters(knobs.momentum, knobs.weight_decay);
         self.sums.clear();
         self.start_params.copy_from_slice(&self.network.params);
         let planned = self.spec.steps_per_interval;
@@ -362,7 +337,7 @@ impl Task for Supervised {
             params: self.network.params.to_vec(),
             buffers: self.network.buffers.clone(),
             optimizer: Some(self.optimizer.state().clone()),
-            step_size: self.searcher.as_ref().map(|s| s.search.step_size()),
+            step_size: self.line_search.as_ref().map(LineSearch::step_size),
         }
     }
 
@@ -376,9 +351,14 @@ impl Task for Supervised {
         self.network.params.copy_from_slice(params);
         self.network.buffers.copy_from_slice(buffers);
         self.optimizer.set_state(optimizer);
-        self.searcher.iter_mut().zip(step_size).for_each(|(s, size)| s.search.set_step_size(*size));
+        self.line_search.iter_mut().zip(step_size).for_each(|(search, size)| search.set_step_size(*size));
         Ok(())
     }
+}
+
+fn line_search_of(config: &SupervisedConfig, examples: usize) -> Option<LineSearch> {
+    let OptimizerSpec::Sls(search) = config.optimizer else { return None };
+    Some(LineSearch::new(search, examples.div_ceil(config.batch_size) as u64))
 }
 
 fn shuffle(order: &mut [u32], seed: u64, epoch: u64) {
