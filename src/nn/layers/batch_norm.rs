@@ -14,8 +14,7 @@ const MOMENTUM: f64 = 0.1;
 /// `y = act(γ·(x − μ)/√(σ² + ε) + β)` per channel. Training uses μ and the biased σ² of the batch; evaluation uses the running
 /// mean and the running unbiased variance. Images are `[row][column][channel]`.
 ///
-/// Values that differ between channels are repeated over a *slab*, which is a whole number of positions: see
-/// [`slab_len`].
+/// Values that differ between channels are repeated over a *slab*, which is a whole number of positions (`slab_len`).
 pub struct BatchNorm {
     shape: Shape,
     activation: Activation,
