@@ -6,13 +6,14 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use lrpilot::agent::{Policy, Ppo, PpoConfig, Slot};
 use lrpilot::env::{Env, Formulation, LrEnv, Observation};
-use lrpilot::nn::aligned::{AlignedVec, zeros};
-use lrpilot::nn::batch_norm::BatchNorm;
-use lrpilot::nn::conv::{Conv2d, Window};
-use lrpilot::nn::gemm::{Trans, Update, matmul};
-use lrpilot::nn::layer::{Activation, Layer};
+use lrpilot::nn::kernels::aligned::{AlignedVec, zeros};
+use lrpilot::nn::kernels::gemm::{Trans, Update, matmul};
+use lrpilot::nn::kernels::window::Window;
+use lrpilot::nn::layers::batch_norm::BatchNorm;
+use lrpilot::nn::layers::conv::Conv2d;
+use lrpilot::nn::layers::{Layer, Pass};
 use lrpilot::nn::loss::cross_entropy;
-use lrpilot::nn::models::named;
+use lrpilot::nn::model::{Activation, named};
 use lrpilot::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape};
 use lrpilot::rng::{Purpose, stream};
 use lrpilot::run::RunConfig;
@@ -134,12 +135,14 @@ impl<L: Layer> Bed<L> {
     fn forward(&mut self) {
         let mut rng = stream(0, Purpose::Dropout, 0);
         let mode = &mut Mode::Train(&mut rng);
-        self.layer.forward(&self.params, &mut self.buffers, black_box(&self.x), &mut self.y, BATCH, mode);
+        let pass = Pass { params: &self.params, x: black_box(&self.x), batch: BATCH };
+        self.layer.forward(pass, &mut self.buffers, &mut self.y, mode);
     }
 
     fn backward(&mut self) {
         let (dy, dx) = (black_box(&mut self.dy), Some(&mut self.dx[..]));
-        self.layer.backward(&self.params, &self.x, &self.y, dy, dx, &mut self.grads, BATCH);
+        let pass = Pass { params: &self.params, x: &self.x, batch: BATCH };
+        self.layer.backward(pass, &self.y, dy, dx, &mut self.grads);
     }
 }
 

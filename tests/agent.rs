@@ -101,7 +101,7 @@ fn one_update_equals_stable_baselines3() {
             assert!((ours - theirs).abs() <= 1e-5 * theirs.abs().max(0.1), "{what}: {ours} against {theirs}");
         }
         let state = ppo.state();
-        let gradient = |i: usize| state.adam[i].slots[0].iter().map(|m| m * 10.0).collect::<Vec<f32>>();
+        let gradient = |i: usize| state.adam[i].tensors[0].iter().map(|m| m * 10.0).collect::<Vec<f32>>();
         assert_close("actor gradient", &gradient(0), &case.gradients.actor, 1e-5);
         assert_close("critic gradient", &gradient(1), &case.gradients.critic, 1e-5);
         assert_close("log σ gradient", &gradient(2), &case.gradients.log_std, 1e-5);

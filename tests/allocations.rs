@@ -1,7 +1,7 @@
 //! A training step allocates nothing after the first, so that thousands of runs share no allocator lock and each one's
 //! memory is known.
 
-use lrpilot::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape, loss::cross_entropy, models};
+use lrpilot::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape, loss::cross_entropy, model};
 use lrpilot::rng::{Purpose, stream};
 
 /// Allocations of this thread in each of three training steps.
@@ -26,9 +26,9 @@ fn allocations(input: Shape, layers: &[LayerSpec], optimizer: &str) -> [u64; 3] 
 #[test]
 fn no_step_allocates_after_the_first() {
     let models = [
-        ("mlp", Shape::flat(64), models::mlp(&[32, 10])),
-        ("mnist-cnn", Shape::image(1, 28, 28), models::cnn(10)),
-        ("resnet", Shape::image(3, 32, 32), models::resnet(10)),
+        ("mlp", Shape::flat(64), model::mlp(&[32, 10])),
+        ("mnist-cnn", Shape::image(1, 28, 28), model::cnn(10)),
+        ("resnet", Shape::image(3, 32, 32), model::resnet(10)),
     ];
     for (name, input, layers) in models {
         for optimizer in ["sgd", "adam", "adamw", "adadelta", "adagrad", "rmsprop"] {

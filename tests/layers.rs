@@ -1,7 +1,7 @@
 //! Every layer and model against PyTorch (tests/golden/layers.py).
 
-use lrpilot::nn::layer::LayerSpec::{self, *};
-use lrpilot::nn::models::{cnn, mlp, resnet};
+use lrpilot::nn::model::LayerSpec::{self, *};
+use lrpilot::nn::model::{cnn, mlp, resnet};
 use lrpilot::nn::{Mode, Network, Shape};
 use lrpilot::rng::{Purpose, stream};
 use serde_json::Value;
@@ -91,7 +91,7 @@ fn equal_to_pytorch() {
             dy.copy_from_slice(&weights);
             0.0
         });
-        let named = |infos: &[lrpilot::nn::layer::ParamInfo], values: &[f32], key: &str| {
+        let named = |infos: &[lrpilot::nn::layers::ParamInfo], values: &[f32], key: &str| {
             assert_eq!(infos.len(), want[key].as_object().unwrap().len(), "{name} {key}");
             let mut rest = values;
             for info in infos {

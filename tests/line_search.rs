@@ -3,7 +3,7 @@
 
 use lrpilot::Error;
 use lrpilot::nn::OptimizerSpec;
-use lrpilot::nn::line_search::{LineSearch, LineSearchConfig, Reset};
+use lrpilot::nn::optimizer::line_search::{LineSearch, LineSearchConfig, Reset};
 use lrpilot::run::trial::{Method, Record, Runner, run_child};
 use lrpilot::schedule::OpenLoop;
 use lrpilot::task::{Knobs, Preset, TaskConfig};

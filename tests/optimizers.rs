@@ -1,6 +1,6 @@
 //! Optimizers against PyTorch (`tests/golden/optimizers.py`), state and norms against their definitions.
 
-use lrpilot::nn::norms::sum_sq;
+use lrpilot::nn::kernels::sums::sum_sq;
 use lrpilot::nn::{Optimizer, OptimizerSpec, StepNorms};
 use serde::Deserialize;
 
@@ -101,18 +101,18 @@ fn gradient_norms_are_to_the_bit_those_of_the_sum() {
 
 /// A controller may change momentum and weight decay; leaving them alone goes back to the optimizer's own.
 #[test]
-fn knobs_change_momentum_and_weight_decay() {
+fn momentum_and_weight_decay_can_be_changed() {
     let spec = |momentum, weight_decay| OptimizerSpec::Sgd { momentum, nesterov: false, weight_decay };
     let mut changed = Optimizer::new(spec(0.9, 0.0), 1);
     let mut fixed = Optimizer::new(spec(0.5, 0.1), 1);
     let (mut a, mut b) = ([1.0], [1.0]);
-    changed.set_knobs(Some(0.5), Some(0.1));
+    changed.set_hyperparameters(Some(0.5), Some(0.1));
     for _ in 0..3 {
         changed.step(&mut a, &[0.3], 0.1);
         fixed.step(&mut b, &[0.3], 0.1);
     }
     assert_eq!(a, b);
-    changed.set_knobs(None, None);
+    changed.set_hyperparameters(None, None);
     changed.step(&mut a, &[0.3], 0.1);
     fixed.step(&mut b, &[0.3], 0.1);
     assert_ne!(a, b);
@@ -129,10 +129,10 @@ fn averages_take_in_one_minus_beta_rounded_once() {
         (r#"{"type": "adadelta"}"#, 0, 0.1),
         (r#"{"type": "rmsprop"}"#, 0, 0.01),
     ];
-    for (spec, slot, want) in cases {
+    for (spec, tensor, want) in cases {
         let mut optimizer = Optimizer::new(serde_json::from_str(spec).unwrap(), 1);
         optimizer.step(&mut [0.0], &[1.0], 0.1);
-        let got = optimizer.state().slots[slot][0];
-        assert!((got - want).abs() <= f32::EPSILON * want, "{spec}, slot {slot}: {got} against {want}");
+        let got = optimizer.state().tensors[tensor][0];
+        assert!((got - want).abs() <= f32::EPSILON * want, "{spec}, tensor {tensor}: {got} against {want}");
     }
 }

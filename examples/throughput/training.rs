@@ -3,9 +3,9 @@
 use crate::pace::{repeat, side_by_side};
 use crate::{Line, WARM_UP};
 use lrpilot::Result;
-use lrpilot::nn::aligned::{AlignedVec, zeros};
+use lrpilot::nn::kernels::aligned::{AlignedVec, zeros};
 use lrpilot::nn::loss::cross_entropy;
-use lrpilot::nn::models::named;
+use lrpilot::nn::model::named;
 use lrpilot::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape};
 use lrpilot::rng::{Purpose, stream};
 use lrpilot::task::data::Examples;

@@ -10,7 +10,7 @@ use crate::agent::rollout::{Rollout, Slot, check_indices, gae};
 use crate::agent::stats::UpdateStats;
 use crate::env::Space;
 use crate::nn::init::orthogonal;
-use crate::nn::norms::sum_sq;
+use crate::nn::kernels::sums::sum_sq;
 use crate::nn::optimizer::OptimizerState;
 use crate::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape};
 use crate::rng::{Purpose, stream};

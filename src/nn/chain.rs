@@ -1,31 +1,34 @@
-//! Layers one after another over shared slices; the body of a network and of a residual block.
+//! A sequence of layers over shared slices: which descriptions become one layer, and how the passes go through them.
 
-use crate::nn::activation::Pointwise;
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::batch_norm::BatchNorm;
-use crate::nn::conv::{Conv2d, Window};
-use crate::nn::conv_norm::ConvNorm;
-use crate::nn::conv_pool::ConvPool;
-use crate::nn::dense::Dense;
-use crate::nn::dropout::Dropout;
-use crate::nn::layer::{Activation, Layer, LayerSpec, Mode, ParamInfo, Shape};
-use crate::nn::order::{Order, Reorder};
-use crate::nn::pool::{GlobalAvgPool, MaxPool};
-use crate::nn::residual::Residual;
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::window::Window;
+use crate::nn::layers::activation::Elementwise;
+use crate::nn::layers::batch_norm::BatchNorm;
+use crate::nn::layers::conv::Conv2d;
+use crate::nn::layers::conv_norm::ConvNorm;
+use crate::nn::layers::conv_pool::ConvPool;
+use crate::nn::layers::dense::Dense;
+use crate::nn::layers::dropout::Dropout;
+use crate::nn::layers::layout::{ChangeLayout, Layout};
+use crate::nn::layers::pool::{GlobalAvgPool, MaxPool};
+use crate::nn::layers::residual::Residual;
+use crate::nn::layers::{Layer, Mode, ParamInfo, Pass, total_len};
+use crate::nn::model::{Activation, LayerSpec, Shape};
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// A sequence of layers with its activations, allocated once for the largest batch.
+/// A sequence of layers with its activations, which are allocated once for the largest batch.
 pub struct Chain {
     links: Vec<Link>,
-    /// Gradient scratch, each as large as the largest activation.
+    /// Scratch space for the gradients of two neighbouring activations, each as large as the largest activation.
     d_here: AlignedVec,
     d_next: AlignedVec,
 }
 
 struct Link {
     layer: Box<dyn Layer>,
-    /// For each description that it was made of the index, which is PyTorch's in `nn.Sequential`, and the parameters.
+    /// The index and the parameter range of each description that was fused into the layer. The index is that of PyTorch's
+    /// `nn.Sequential`.
     parts: Vec<(usize, Range<usize>)>,
     params: Range<usize>,
     buffers: Range<usize>,
@@ -34,18 +37,18 @@ struct Link {
 }
 
 impl Chain {
-    /// Build the layers for examples of shape `input` and batches up to `max_batch`. A ReLU or tanh right after a dense
-    /// or convolutional layer is fused into it, a ReLU also into a batch normalisation before or a max-pooling after it,
-    /// and these two into a convolution before them.
+    /// Builds the layers for examples of shape `input` and batches up to `max_batch`. A ReLU or tanh is fused into a dense or
+    /// convolutional layer before it, a ReLU also into a batch normalisation before it or a max-pooling after it. Batch
+    /// normalisation and 2×2 max-pooling are fused into a convolution before them.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the layer whose description does not fit its input.
+    /// [`Error::Config`] naming the layer whose description does not fit its input, as `model[3]`.
     pub fn new(input: Shape, specs: &[LayerSpec], max_batch: usize) -> Result<Self> {
-        let mut builder = Builder { links: Vec::new(), shape: input, order: Order::ChannelsFirst, max_batch };
+        let mut builder = Builder { links: Vec::new(), shape: input, layout: Layout::ChannelsFirst, max_batch };
         let mut i = 0;
         while i < specs.len() {
             let part = Fused::beginning_with(specs, i);
-            builder.bring_to(order_for(&specs[part.spec]), part.spec);
+            builder.change_layout(layout_for(&specs[part.spec]), part.spec);
             let layer = build(builder.shape, specs, &part, max_batch).map_err(|(index, message)| {
                 Error::config(format!("model[{index}]"), message, "change the layer or the one before it")
             })?;
@@ -55,7 +58,7 @@ impl Chain {
         if specs.is_empty() {
             return Err(Error::config("model", "the list is empty", "give at least one layer"));
         }
-        builder.bring_to(Some(Order::ChannelsFirst), specs.len());
+        builder.change_layout(Some(Layout::ChannelsFirst), specs.len());
         let links = builder.links;
         let largest = links.iter().map(|l| l.output_len).max().unwrap_or(0) * max_batch;
         Ok(Chain { links, d_here: zeros(largest), d_next: zeros(largest) })
@@ -71,7 +74,7 @@ impl Chain {
         self.links.iter().map(|l| l.output_len).max().unwrap_or(0)
     }
 
-    /// Index in the description of each layer that has parameters.
+    /// The index in the description of each layer that has parameters.
     pub fn layer_names(&self) -> Vec<String> {
         self.parts().map(|(index, _)| index.to_string()).collect()
     }
@@ -85,13 +88,13 @@ impl Chain {
         self.links.iter().flat_map(|l| &l.parts).filter(|(_, params)| !params.is_empty())
     }
 
-    /// Parameters in storage order, their names prefixed with their layer's index.
+    /// The parameter tensors in storage order. Their names begin with their layer's index.
     pub fn params(&self) -> Vec<ParamInfo> {
         let parts = self.links.iter().flat_map(|l| l.parts.iter().zip(l.layer.parts()));
         parts.flat_map(|((index, _), infos)| numbered(*index, infos)).collect()
     }
 
-    /// Buffers in storage order, named likewise.
+    /// The buffers in storage order, with names of the same kind.
     pub fn buffers(&self) -> Vec<ParamInfo> {
         let last = |l: &Link| l.parts.last().map_or(0, |(index, _)| *index);
         self.links.iter().flat_map(|l| numbered(last(l), l.layer.buffers())).collect()
@@ -103,118 +106,115 @@ impl Chain {
         &last.activation[..batch * last.output_len]
     }
 
-    /// Run the layers on `x: [batch][input]`.
+    /// Runs the layers on `x: [batch][input]`.
     pub fn forward(&mut self, params: &[f32], buffers: &mut [f32], x: &[f32], batch: usize, mode: &mut Mode<'_>) {
         let mut before: &[f32] = x;
         for link in &mut self.links {
             let y = &mut link.activation[..batch * link.output_len];
-            let (p, b) = (&params[link.params.clone()], &mut buffers[link.buffers.clone()]);
-            link.layer.forward(p, b, before, y, batch, mode);
+            let pass = Pass { params: &params[link.params.clone()], x: before, batch };
+            link.layer.forward(pass, &mut buffers[link.buffers.clone()], y, mode);
             before = y;
         }
     }
 
-    /// The place for `∂L/∂output`, to be filled before [`Chain::backward`], with the output beside it.
+    /// The output of the last `forward` and the slice for `∂L/∂output`, which is to be filled before [`Chain::backward`].
     pub fn output_and_gradient(&mut self, batch: usize) -> (&[f32], &mut [f32]) {
         let last = &self.links[self.links.len() - 1];
         let n = batch * last.output_len;
         (&last.activation[..n], &mut self.d_here[..n])
     }
 
-    /// Parameter gradients (overwritten) and, if asked for, `∂L/∂x`, after `forward` in training mode on the same `x`.
+    /// Computes the parameter gradients and, unless it is `None`, `dx = ∂L/∂x`, after a training `forward` on the same `x`. Both
+    /// are overwritten.
     pub fn backward(&mut self, params: &[f32], x: &[f32], mut dx: Option<&mut [f32]>, grads: &mut [f32], batch: usize) {
-        // Nothing before the first parameters needs a gradient, unless it is asked for.
+        // No layer before the first parameters needs a gradient, unless that of the input is wanted.
         let first = if dx.is_some() { 0 } else { self.links.iter().take_while(|l| l.params.is_empty()).count() };
         for i in (first..self.links.len()).rev() {
             let (before, rest) = self.links.split_at_mut(i);
             let link = &mut rest[0];
             let n = batch * link.output_len;
-            let (p, g) = (&params[link.params.clone()], &mut grads[link.params.clone()]);
             let (y, dy) = (&link.activation[..n], &mut self.d_here[..n]);
-            match before.last() {
+            let (x, dx) = match before.last() {
                 Some(previous) => {
                     let n = batch * previous.output_len;
-                    let d_previous = (i > first).then_some(&mut self.d_next[..n]);
-                    link.layer.backward(p, &previous.activation[..n], y, dy, d_previous, g, batch);
+                    (&previous.activation[..n], (i > first).then_some(&mut self.d_next[..n]))
                 }
-                None => link.layer.backward(p, x, y, dy, dx.take(), g, batch),
-            }
+                None => (x, dx.take()),
+            };
+            let pass = Pass { params: &params[link.params.clone()], x, batch };
+            link.layer.backward(pass, y, dy, dx, &mut grads[link.params.clone()]);
             std::mem::swap(&mut self.d_here, &mut self.d_next);
         }
     }
 }
 
-/// A chain in the making.
+/// A chain that is being built.
 struct Builder {
     links: Vec<Link>,
-    /// Of the last output, and the order that it has.
+    /// Shape and layout of the last output.
     shape: Shape,
-    order: Order,
+    layout: Layout,
     max_batch: usize,
 }
 
 impl Builder {
-    /// Add a layer that was made of the description `index` and those after it.
+    /// Adds a layer that was made of the description `index` and perhaps those after it.
     fn push(&mut self, layer: Box<dyn Layer>, index: usize) {
         let (first, buffer) = self.links.last().map_or((0, 0), |l| (l.params.end, l.buffers.end));
         let mut param = first;
         let mut parts = Vec::new();
         for (i, infos) in layer.parts().iter().enumerate() {
-            parts.push((index + i, param..param + total(infos)));
-            param += total(infos);
+            parts.push((index + i, param..param + total_len(infos)));
+            param += total_len(infos);
         }
         self.shape = layer.output();
         let output_len = self.shape.len();
         self.links.push(Link {
             parts,
             params: first..param,
-            buffers: buffer..buffer + total(&layer.buffers()),
+            buffers: buffer..buffer + total_len(&layer.buffers()),
             layer,
             output_len,
             activation: zeros(output_len * self.max_batch),
         });
     }
 
-    /// Add a change of order in front of layer `index`, if it needs one.
-    fn bring_to(&mut self, order: Option<Order>, index: usize) {
-        let Some(order) = order.filter(|order| *order != self.order) else { return };
-        if Reorder::matters(self.shape) {
-            self.push(Box::new(Reorder::new(self.shape, order)), index);
+    /// Adds a change of layout in front of layer `index`, if it needs one.
+    fn change_layout(&mut self, layout: Option<Layout>, index: usize) {
+        let Some(layout) = layout.filter(|layout| *layout != self.layout) else { return };
+        if ChangeLayout::matters(self.shape) {
+            self.push(Box::new(ChangeLayout::new(self.shape, layout)), index);
         }
-        self.order = order;
+        self.layout = layout;
     }
 }
 
-/// The order that a layer needs its input in; pointwise ones take any.
-fn order_for(spec: &LayerSpec) -> Option<Order> {
+/// The layout that a layer needs its input in; elementwise layers take any.
+fn layout_for(spec: &LayerSpec) -> Option<Layout> {
     match spec {
-        LayerSpec::Dense { .. } => Some(Order::ChannelsFirst),
+        LayerSpec::Dense { .. } => Some(Layout::ChannelsFirst),
         LayerSpec::Relu {} | LayerSpec::Tanh {} | LayerSpec::Dropout { .. } => None,
-        _ => Some(Order::ChannelsLast),
+        _ => Some(Layout::ChannelsLast),
     }
 }
 
-/// The tensors of description `index`.
+/// The tensors `infos` with the index of their description in front of their names.
 fn numbered(index: usize, infos: Vec<ParamInfo>) -> impl Iterator<Item = ParamInfo> {
     infos.into_iter().map(move |p| ParamInfo { name: format!("{index}.{}", p.name), ..p })
 }
 
-fn total(infos: &[ParamInfo]) -> usize {
-    infos.iter().map(ParamInfo::len).sum()
-}
-
 /// Descriptions that become one layer.
 struct Fused {
-    /// The first one with parameters, or the only one.
+    /// Index of the description that says what the layer is; the others are fused into it.
     spec: usize,
     activation: Activation,
-    /// Beside a convolution.
+    /// What is fused into a convolution.
     partner: Partner,
-    /// The first one after it.
+    /// Index of the first description after the layer.
     next: usize,
 }
 
-/// What shares a layer with a convolution.
+/// A layer that is fused into the convolution before it.
 #[derive(Clone, Copy)]
 enum Partner {
     None,
@@ -227,7 +227,7 @@ impl Fused {
         use LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu, Tanh};
         const SIDE: usize = ConvPool::SIDE;
         let rest = &specs[i..];
-        // ReLU has fewer values to look at after a max-pooling, and is the same function there.
+        // A ReLU is left to a max-pooling after it: there it is the same function of fewer values.
         let relu = |after: usize| match &rest[after..] {
             [Relu {}, MaxPool { .. }, ..] => (Activation::Identity, after),
             [Relu {}, ..] => (Activation::Relu, after + 1),
@@ -246,7 +246,7 @@ impl Fused {
     }
 }
 
-/// The layer of `part`, or which description is wrong and how.
+/// The layer of `part`; or the index of the description that is wrong, and a message.
 fn build(input: Shape, specs: &[LayerSpec], part: &Fused, max_batch: usize) -> Result<Box<dyn Layer>, (usize, String)> {
     let Fused { spec, activation, partner, next } = *part;
     let wrong = |message| (spec, message);
@@ -279,8 +279,8 @@ fn build_single(
         LayerSpec::Conv2d { channels, kernel, stride, padding } => {
             Box::new(Conv2d::new(input, channels, Window { kernel, stride, padding }, true, activation)?)
         }
-        LayerSpec::Relu {} => Box::new(Pointwise::new(input, Activation::Relu)),
-        LayerSpec::Tanh {} => Box::new(Pointwise::new(input, Activation::Tanh)),
+        LayerSpec::Relu {} => Box::new(Elementwise::new(input, Activation::Relu)),
+        LayerSpec::Tanh {} => Box::new(Elementwise::new(input, Activation::Tanh)),
         LayerSpec::MaxPool { size } => Box::new(MaxPool::new(input, size, activation == Activation::Relu, max_batch)?),
         LayerSpec::GlobalAvgPool {} => Box::new(GlobalAvgPool::new(input)),
         LayerSpec::Dropout { p } => Box::new(Dropout::new(input, p, max_batch)?),
@@ -292,9 +292,9 @@ fn build_single(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::layer::LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu};
+    use crate::nn::model::LayerSpec::{BatchNorm, Conv2d, Dense, MaxPool, Relu};
 
-    /// Whatever shares a layer, names are those of PyTorch's `nn.Sequential`, and each part has its range.
+    /// Fused layers keep the names of PyTorch's `nn.Sequential`, and each part has its own range.
     #[test]
     fn fused_layers_keep_their_indices() {
         let conv = |channels| Conv2d { channels, kernel: 3, stride: 1, padding: 1 };

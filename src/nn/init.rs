@@ -1,23 +1,23 @@
-//! Initialisers, equal in distribution to PyTorch's.
+//! Initialisers whose distributions equal PyTorch's.
 
 use crate::rng::Rng;
 use rand::RngExt as _;
 
-/// How a parameter tensor starts.
+/// How a parameter tensor is initialised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// Uniform in `±1/√fan_in`: PyTorch's default for the weight (`kaiming_uniform_(a=√5)`) and bias of `Linear` and
+    /// Uniform in `±1/√fan_in`. This is PyTorch's default for weight (`kaiming_uniform_(a=√5)`) and bias of `Linear` and
     /// `Conv2d`.
     Uniform {
         /// Inputs of one output unit.
         fan_in: usize,
     },
-    /// One number everywhere.
+    /// All values are this number.
     Constant(f32),
 }
 
 impl Init {
-    /// Fill `values`.
+    /// Fills `values`; only [`Init::Uniform`] draws from `rng`.
     pub fn fill(&self, values: &mut [f32], rng: &mut Rng) {
         match *self {
             Init::Uniform { fan_in } => {
@@ -29,7 +29,7 @@ impl Init {
     }
 }
 
-/// Fill a row-major `[rows][cols]` matrix with `gain` times a random (semi-)orthogonal one
+/// Fills a row-major `[rows][cols]` matrix with `gain` times a random (semi-)orthogonal matrix
 /// (`torch.nn.init.orthogonal_`), by Gram–Schmidt on Gaussian vectors in f64.
 ///
 /// ```

@@ -1,10 +1,10 @@
-//! Losses, averaged over the batch as PyTorch does by default.
+//! Losses. They are averaged over the batch, as PyTorch's are by default.
 
-use crate::nn::activation::exp;
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::layers::activation::exp;
 
-/// Softmax cross-entropy (`torch.nn.functional.cross_entropy`) of `logits: [batch][classes]` against class indices.
-/// Writes `∂L/∂logits` and returns the mean loss.
+/// Softmax cross-entropy (`torch.nn.functional.cross_entropy`) of `logits: [batch][classes]` against class indices. Writes
+/// `∂L/∂logits`, unless `dlogits` is `None`, and returns the mean loss.
 ///
 /// # Panics
 /// If a target is not below `classes`, or `classes` is 0 or above 1024.
@@ -34,10 +34,10 @@ pub fn cross_entropy(logits: &[f32], targets: &[u8], classes: usize, mut dlogits
     total / targets.len() as f64
 }
 
-/// Values whose exponentials are taken in one go, in whole rows.
+/// At most this many exponentials, those of whole rows, are computed together.
 const EXPONENTIALS: usize = 1024;
 
-/// The sum of the rows' losses; `e`, as long as `logits`, becomes their gradients times `scale`.
+/// Returns the sum of the rows' losses and writes the rows' gradients times `scale` to `e`, which is as long as `logits`.
 #[inline(always)]
 fn softmax_losses(logits: &[f32], targets: &[u8], classes: usize, e: &mut [f32], scale: f32) -> f64 {
     let mut total = 0.0;
@@ -57,7 +57,8 @@ fn softmax_losses(logits: &[f32], targets: &[u8], classes: usize, e: &mut [f32],
     total
 }
 
-/// Mean squared error over all values (`torch.nn.functional.mse_loss`). Writes `∂L/∂y` and returns the loss.
+/// Mean squared error over all values (`torch.nn.functional.mse_loss`). Writes `∂L/∂y`, unless `dy` is `None`, and returns the
+/// loss.
 ///
 /// ```
 /// let mut d = [0.0; 2];

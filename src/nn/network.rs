@@ -1,9 +1,10 @@
-//! A chain of layers with its parameters, gradients and buffers, each one contiguous slice.
+//! A chain of layers with its parameters, gradients and buffers. Each of the three is one contiguous slice.
 
 use crate::Result;
-use crate::nn::aligned::{AlignedVec, zeros};
 use crate::nn::chain::Chain;
-use crate::nn::layer::{LayerSpec, Mode, ParamInfo, Shape};
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::layers::{Mode, ParamInfo, total_len};
+use crate::nn::model::{LayerSpec, Shape};
 use crate::rng::Rng;
 use std::ops::Range;
 
@@ -29,21 +30,20 @@ pub struct Network {
     pub params: AlignedVec,
     /// `∂L/∂params` of the last backward pass.
     pub grads: AlignedVec,
-    /// Values that are state but not trained (batch-normalisation statistics).
+    /// Values that belong to the state but are not trained (batch-normalisation statistics).
     pub buffers: Vec<f32>,
 }
 
 impl Network {
-    /// Build a network for examples of shape `input` and batches up to `max_batch`; parameters are zero until
+    /// Builds a network for examples of shape `input` and batches up to `max_batch`; parameters are zero until
     /// [`Network::init`].
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the layer that does not fit.
+    /// [`Error::Config`](crate::Error::Config) naming the layer that does not fit, as `model[3]`.
     pub fn new(input: Shape, layers: &[LayerSpec], max_batch: usize) -> Result<Self> {
         let chain = Chain::new(input, layers, max_batch)?;
         let (infos, buffer_infos) = (chain.params(), chain.buffers());
-        let n = infos.iter().map(ParamInfo::len).sum();
-        let buffers = buffer_infos.iter().map(ParamInfo::len).sum();
+        let (n, buffers) = (total_len(&infos), total_len(&buffer_infos));
         let mut network = Network {
             layers: chain.layer_ranges(),
             chain,
@@ -58,7 +58,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Draw new parameters and reset the buffers.
+    /// Draws new parameters and resets the buffers.
     pub fn init(&mut self, rng: &mut Rng) {
         let mut rest = &mut self.params[..];
         for info in &self.infos {
@@ -71,7 +71,7 @@ impl Network {
 
     fn init_buffers(&mut self) {
         let mut rest = &mut self.buffers[..];
-        // Buffers start at constants, which draw nothing.
+        // Buffers are initialised with constants, which draw nothing.
         let mut unused = crate::rng::stream(0, crate::rng::Purpose::Weights, u64::MAX);
         for info in &self.buffer_infos {
             let (values, tail) = rest.split_at_mut(info.len());
@@ -115,7 +115,7 @@ impl Network {
         &self.layers
     }
 
-    /// Run on `x: [batch][input]` and return `[batch][output]`.
+    /// Runs the network on `x: [batch][input]` and returns `[batch][output]`.
     ///
     /// # Panics
     /// If `batch` is larger than [`Network::max_batch`].
@@ -125,8 +125,8 @@ impl Network {
         self.chain.output(batch)
     }
 
-    /// Backward pass after a training `forward` on the same `x`: `loss(output, ∂L/∂output)` fills the gradient at the
-    /// output and returns the loss; the parameter gradients land in `grads`.
+    /// Runs the backward pass after a training `forward` on the same `x`. `loss(output, ∂L/∂output)` fills the gradient of the
+    /// output and returns the loss, which is returned. The parameter gradients are written to `grads`.
     pub fn backward(&mut self, x: &[f32], batch: usize, loss: impl FnOnce(&[f32], &mut [f32]) -> f64) -> f64 {
         let (y, dy) = self.chain.output_and_gradient(batch);
         let value = loss(y, dy);

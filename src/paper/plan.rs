@@ -2,7 +2,7 @@
 
 use crate::env::Reward;
 use crate::nn::OptimizerSpec;
-use crate::nn::line_search::LineSearchConfig;
+use crate::nn::optimizer::line_search::LineSearchConfig;
 use crate::paper::scale::{Data, Scale};
 use crate::rng::{Purpose, derive_seed};
 use crate::run::compare::log_grid;

@@ -3,7 +3,7 @@
 use crate::agent::PpoConfig;
 use crate::env::{Action, EnvConfig, Formulation, InitialLr, Reward};
 use crate::nn::OptimizerSpec;
-use crate::nn::models::ModelSpec;
+use crate::nn::model::ModelSpec;
 use crate::run::config::{LearnConfig, RunConfig};
 use crate::task::data::{DatasetName, SplitConfig};
 use crate::task::{SupervisedConfig, TaskConfig};

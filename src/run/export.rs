@@ -4,8 +4,8 @@
 //! `data.safetensors` the standardised examples and the batch order of each epoch, `replay.json` the model, optimizer,
 //! learning rates and loss curve. Dropout is switched off, since no two frameworks draw the same masks.
 
-use crate::nn::layer::{LayerSpec, ParamInfo};
-use crate::nn::models::ModelSpec;
+use crate::nn::layers::ParamInfo;
+use crate::nn::model::{LayerSpec, ModelSpec};
 use crate::record::IntervalRecord;
 use crate::run::trial::{Record, Trial, run_trial};
 use crate::store::atomic::write_atomic;

@@ -1,7 +1,7 @@
 //! The description of a task in a TOML table, and the built-in presets.
 
 use crate::nn::OptimizerSpec;
-use crate::nn::models::ModelSpec;
+use crate::nn::model::ModelSpec;
 use crate::task::data::{DatasetName, SplitConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ impl SupervisedConfig {
             positive("task.interval_steps", steps)?;
         }
         lrpilot_core::control::check_bounds("task.lr_bounds", self.lr_bounds)?;
-        self.optimizer.check()
+        self.optimizer.check().map_err(in_task)
     }
 }
 
@@ -156,6 +156,14 @@ impl QuadraticConfig {
             ));
         }
         Ok(lrpilot_core::control::check_bounds("task.lr_bounds", self.lr_bounds)?)
+    }
+}
+
+/// Prefixes the place of an error in the model or the optimizer, which do not know the table that they stand in.
+pub(super) fn in_task(error: Error) -> Error {
+    match error {
+        Error::Config { place, message, remedy } => Error::config(format!("task.{place}"), message, remedy),
+        other => other,
     }
 }
 

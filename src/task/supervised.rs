@@ -1,12 +1,12 @@
 //! A classifier trained on a data set, one interval at a time.
 
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::line_search::LineSearch;
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
 use crate::nn::loss::cross_entropy;
 use crate::nn::optimizer::OptimizerState;
+use crate::nn::optimizer::line_search::LineSearch;
 use crate::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
 use crate::rng::{Purpose, stream};
-use crate::task::config::SupervisedConfig;
+use crate::task::config::{SupervisedConfig, in_task};
 use crate::task::data::{Examples, Splits};
 use crate::task::{Split, Task, TaskSpec, load_state, save_state};
 use crate::{Error, Result};
@@ -28,7 +28,7 @@ pub struct Supervised {
     /// Parameter range of each layer.
     layers: Vec<Range<usize>>,
     optimizer: Optimizer,
-    searcher: Option<Searcher>,
+    line_search: Option<LineSearch>,
     seed: u64,
     /// The epoch that `order` belongs to; `u64::MAX` for none.
     order_epoch: u64,
@@ -38,21 +38,6 @@ pub struct Supervised {
     start_params: Vec<f32>,
     recorder: Recorder,
     sums: Sums,
-}
-
-/// A line search, and the network's state while it tries step sizes.
-struct Searcher {
-    search: LineSearch,
-    params: Vec<f32>,
-    buffers: Vec<f32>,
-}
-
-impl Searcher {
-    fn new(config: &SupervisedConfig, examples: usize, network: &Network) -> Option<Self> {
-        let OptimizerSpec::Sls(search) = config.optimizer else { return None };
-        let search = LineSearch::new(search, examples.div_ceil(config.batch_size) as u64);
-        Some(Searcher { search, params: network.params.to_vec(), buffers: network.buffers.clone() })
-    }
 }
 
 /// What one step saw, and what the recorder does not sum up over an interval.
@@ -111,11 +96,11 @@ impl Supervised {
         }
         let shape = train.shape;
         let classes = train.classes;
-        let layers = config.model.layers(classes)?;
-        let widest = Network::new(shape, &layers, 1)?.widest_activation().max(shape.len());
+        let layers = config.model.layers(classes).map_err(in_task)?;
+        let widest = Network::new(shape, &layers, 1).map_err(in_task)?.widest_activation().max(shape.len());
         let most_evaluated = splits.val_a.len().max(splits.val_b.len()).max(splits.test.len());
         let evaluation_batch = (EVALUATION_VALUES / widest).clamp(1, 1024).min(most_evaluated);
-        let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch))?;
+        let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch)).map_err(in_task)?;
         let outputs = network.output_shape().len();
         if outputs != classes {
             let message = format!("the model ends in {outputs} outputs for {classes} classes");
@@ -125,7 +110,7 @@ impl Supervised {
         let count = layers.len();
         let spec = spec_of(&config, train, &network);
         Ok(Supervised {
-            searcher: Searcher::new(&config, train.len(), &network),
+            line_search: line_search_of(&config, train.len()),
             optimizer: Optimizer::new(config.optimizer.clone(), network.params.len()),
             seed: 0,
             order_epoch: u64::MAX,
@@ -189,25 +174,16 @@ impl Supervised {
     }
 
     /// The step size that the line search finds for the loaded batch, whose loss and gradient have just been computed.
-    /// Trials see the dropout masks of the gradient and leave weights and normalisation statistics as they were.
+    /// Trials see the dropout masks of the gradient.
     fn search(&mut self, batch: usize, loss: f64) -> Option<f64> {
-        self.searcher.as_ref()?;
-        self.take_gradient_norms();
-        let (norm_sq, step) = (self.sums.step.iter().map(|s| s.grad_sq).sum(), self.recorder.steps());
-        let Searcher { search, params, buffers } = self.searcher.as_mut()?;
-        let (network, examples) = (&mut self.network, &self.splits.train);
+        let (line_search, examples) = (self.line_search.as_mut()?, &self.splits.train);
         let x = &self.batch_x[..batch * examples.shape.len()];
-        params.copy_from_slice(&network.params);
-        buffers.copy_from_slice(&network.buffers);
-        let found = search.find(norm_sq, loss, |eta| {
-            let weights = network.params.iter_mut().zip(&*params).zip(&network.grads[..]);
-            weights.for_each(|((w, start), g)| *w = start - eta as f32 * g);
+        let step = self.recorder.steps();
+        let found = line_search.search(&mut self.network, loss, |network| {
             let mut dropout = stream(self.seed, Purpose::Dropout, step);
             let logits = network.forward(x, batch, &mut Mode::Train(&mut dropout));
             cross_entropy(logits, &self.batch_y[..batch], examples.classes, None)
         });
-        network.params.copy_from_slice(params);
-        network.buffers.copy_from_slice(buffers);
         self.sums.step_size += found.step_size;
         self.sums.forward_passes += found.forward_passes;
         Some(found.step_size)
@@ -216,7 +192,7 @@ impl Supervised {
     /// Σg² of the current gradient, layer by layer, to `self.sums.step`.
     fn take_gradient_norms(&mut self) {
         for (norms, range) in self.sums.step.iter_mut().zip(&self.layers) {
-            let grad_sq = crate::nn::norms::sum_sq(&self.network.grads[range.clone()]);
+            let grad_sq = crate::nn::kernels::sums::sum_sq(&self.network.grads[range.clone()]);
             *norms = StepNorms { update_sq: 0.0, grad_sq };
         }
     }
@@ -247,13 +223,13 @@ impl Supervised {
         let (val_loss, val_accuracy) =
             if diverged { (f64::NAN, 0.0) } else { self.evaluate_on(&splits, Split::ValidationA) };
         let network = &self.network;
-        let norm = |r: &Range<usize>| crate::nn::norms::sum_sq(&network.params[r.clone()]).sqrt();
+        let norm = |r: &Range<usize>| crate::nn::kernels::sums::sum_sq(&network.params[r.clone()]).sqrt();
         let weight_norms: Vec<f64> = network.layer_ranges().iter().map(norm).collect();
         let displacement_sq: f64 =
             network.params.iter().zip(&self.start_params).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let measured = self.recorder.finish(Some(val_loss), &weight_norms);
         let chance = self.spec.chance_loss.unwrap_or(f64::INFINITY);
-        let searched = batches > 0 && self.searcher.is_some();
+        let searched = batches > 0 && self.line_search.is_some();
         Measurement {
             val_accuracy: Some(val_accuracy),
             displacement: (batches > 0).then(|| displacement_sq.sqrt()),
@@ -269,7 +245,7 @@ impl Supervised {
         self.network
             .layer_ranges()
             .first()
-            .map_or(1.0, |r| crate::nn::norms::sum_sq(&self.network.grads[r.clone()]).sqrt())
+            .map_or(1.0, |r| crate::nn::kernels::sums::sum_sq(&self.network.grads[r.clone()]).sqrt())
     }
 }
 
@@ -283,7 +259,7 @@ impl Task for Supervised {
         self.recorder.reset(0, 0);
         self.network.init(&mut stream(seed, Purpose::Weights, 0));
         self.optimizer.reset();
-        self.searcher.iter_mut().for_each(|s| s.search.reset());
+        self.line_search.iter_mut().for_each(LineSearch::reset);
         self.start_params.copy_from_slice(&self.network.params);
         (self.sums.step_size, self.sums.forward_passes) = (0.0, 0);
         let batch = self.load_batch(0);
@@ -298,7 +274,7 @@ impl Task for Supervised {
     }
 
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {
-        self.optimizer.set_knobs(hyperparameters.momentum, hyperparameters.weight_decay);
+        self.optimizer.set_hyperparameters(hyperparameters.momentum, hyperparameters.weight_decay);
         (self.sums.step_size, self.sums.forward_passes) = (0.0, 0);
         self.start_params.copy_from_slice(&self.network.params);
         let planned = self.spec.steps_per_interval;
@@ -330,7 +306,7 @@ impl Task for Supervised {
             params: self.network.params.to_vec(),
             buffers: self.network.buffers.clone(),
             optimizer: self.optimizer.state().clone(),
-            step_size: self.searcher.as_ref().map(|s| s.search.step_size()),
+            step_size: self.line_search.as_ref().map(LineSearch::step_size),
         };
         save_state(&self.spec.name, &state)
     }
@@ -346,9 +322,14 @@ impl Task for Supervised {
         self.network.params.copy_from_slice(&params);
         self.network.buffers.copy_from_slice(&buffers);
         self.optimizer.set_state(&optimizer);
-        self.searcher.iter_mut().zip(step_size).for_each(|(s, size)| s.search.set_step_size(size));
+        self.line_search.iter_mut().zip(step_size).for_each(|(search, size)| search.set_step_size(size));
         Ok(())
     }
+}
+
+fn line_search_of(config: &SupervisedConfig, examples: usize) -> Option<LineSearch> {
+    let OptimizerSpec::Sls(search) = config.optimizer else { return None };
+    Some(LineSearch::new(search, examples.div_ceil(config.batch_size) as u64))
 }
 
 fn shuffle(order: &mut [u32], seed: u64, epoch: u64) {

@@ -1,30 +1,31 @@
-//! Optimizers, equal to PyTorch's to rounding.
+//! Optimizers that equal PyTorch's up to rounding, and a line search.
 
+pub mod line_search;
 mod rules;
 mod spec;
 
 pub use spec::OptimizerSpec;
 
-use crate::nn::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
 use rules::{AdamStep, Rmsprop, apply, share_and_rest};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// The state of an optimizer: moment estimates in slices as long as the parameters, and the step count.
+/// The state of an optimizer: the step count, and the state tensors of its rule. They are serialised by position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OptimizerState {
     /// Steps taken since [`Optimizer::reset`].
     pub steps: u64,
-    /// The slots (momentum buffer, first and second moment, …), each as long as the parameters.
-    pub slots: Vec<AlignedVec>,
+    /// The state tensors (momentum buffer, first and second moment, …), each as long as the parameters.
+    pub tensors: Vec<AlignedVec>,
 }
 
-/// What one step saw and did in a layer.
+/// Squared norms of one step in a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepNorms {
     /// Σ(Δw)².
     pub update_sq: f64,
-    /// Σg², to the bits of [`sum_sq`](crate::nn::norms::sum_sq).
+    /// Σg², with the same bits as [`sum_sq`](crate::nn::kernels::sums::sum_sq).
     pub grad_sq: f64,
 }
 
@@ -39,7 +40,7 @@ pub struct StepNorms {
 /// ```
 pub struct Optimizer {
     spec: OptimizerSpec,
-    /// The settings in use, which [`Optimizer::set_knobs`] may change.
+    /// The settings in use, which [`Optimizer::set_hyperparameters`] may change.
     now: OptimizerSpec,
     state: OptimizerState,
 }
@@ -47,13 +48,13 @@ pub struct Optimizer {
 impl Optimizer {
     /// An optimizer for `n` parameters.
     pub fn new(spec: OptimizerSpec, n: usize) -> Self {
-        let slots = vec![zeros(n); spec.slots()];
-        let mut optimizer = Optimizer { now: spec.clone(), spec, state: OptimizerState { steps: 0, slots } };
+        let tensors = vec![zeros(n); spec.state_tensors()];
+        let mut optimizer = Optimizer { now: spec.clone(), spec, state: OptimizerState { steps: 0, tensors } };
         optimizer.reset();
         optimizer
     }
 
-    /// Forget all state, as a new optimizer would be.
+    /// Forgets all state; the optimizer is then like a new one.
     pub fn reset(&mut self) {
         let start = match self.spec {
             OptimizerSpec::Adagrad { initial_accumulator_value, .. } => initial_accumulator_value,
@@ -61,27 +62,27 @@ impl Optimizer {
         };
         self.now.clone_from(&self.spec);
         self.state.steps = 0;
-        self.state.slots.iter_mut().for_each(|s| s.fill(start));
+        self.state.tensors.iter_mut().for_each(|s| s.fill(start));
     }
 
-    /// The state, to be saved.
+    /// The state, for saving.
     pub fn state(&self) -> &OptimizerState {
         &self.state
     }
 
-    /// Put back a saved state of an optimizer with the same settings and size.
+    /// Restores the saved state of an optimizer with the same settings and size.
     ///
     /// # Panics
-    /// If the number or length of the slots differs.
+    /// If the number or the length of the state tensors differs.
     pub fn set_state(&mut self, state: &OptimizerState) {
-        assert_eq!(self.state.slots.len(), state.slots.len());
+        assert_eq!(self.state.tensors.len(), state.tensors.len());
         self.state.steps = state.steps;
-        self.state.slots.iter_mut().zip(&state.slots).for_each(|(a, b)| a.copy_from_slice(b));
+        self.state.tensors.iter_mut().zip(&state.tensors).for_each(|(a, b)| a.copy_from_slice(b));
     }
 
-    /// Use another momentum (β₁ for Adam) or weight decay from here on; `None` goes back to the optimizer's own.
-    /// Ignored by optimizers that do not accept it.
-    pub fn set_knobs(&mut self, new_momentum: Option<f64>, new_decay: Option<f64>) {
+    /// Sets the momentum (β₁ for Adam) and the weight decay of the next steps. `None` restores the optimizer's own value, and
+    /// optimizers that do not accept a hyperparameter ignore it.
+    pub fn set_hyperparameters(&mut self, new_momentum: Option<f64>, new_decay: Option<f64>) {
         self.now.clone_from(&self.spec);
         let accepts_momentum = self.spec.accepts_momentum();
         let set = |old: &mut f32, new: Option<f64>| *old = new.map_or(*old, |v| v as f32);
@@ -104,13 +105,13 @@ impl Optimizer {
         }
     }
 
-    /// One step with learning rate `lr`.
+    /// Takes one step with learning rate `lr`.
     pub fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f64) {
         let all = 0..params.len();
         self.step_with_norms(params, grads, lr, std::slice::from_ref(&all), &mut [StepNorms::default()]);
     }
 
-    /// One step with learning rate `lr` that also writes each layer's `norms`. `layers` must cover the parameters.
+    /// Takes one step with learning rate `lr` and writes each layer's `norms`. `layers` must cover the parameters.
     pub fn step_with_norms(
         &mut self,
         params: &mut [f32],
@@ -125,19 +126,19 @@ impl Optimizer {
         }
     }
 
-    /// Update one range of the parameters.
+    /// Updates one range of the parameters.
     fn step_range(&mut self, w: &mut [f32], g: &[f32], lr: f64, range: Range<usize>) -> StepNorms {
         let steps = self.state.steps;
-        let mut slots = self.state.slots.iter_mut().map(|slot| &mut slot[range.clone()]);
-        let slots = std::array::from_fn::<&mut [f32], 3, _>(|_| slots.next().unwrap_or_default());
+        let mut tensors = self.state.tensors.iter_mut().map(|tensor| &mut tensor[range.clone()]);
+        let state = std::array::from_fn::<&mut [f32], 3, _>(|_| tensors.next().unwrap_or_default());
         let lr32 = lr as f32;
         match self.now {
             OptimizerSpec::Sgd { momentum, nesterov, weight_decay } => {
-                let [velocity, ..] = slots;
+                let [velocity, ..] = state;
                 if velocity.is_empty() {
                     return apply(w, g, [], move |w, g, _| lr32 * (g + weight_decay * w));
                 }
-                // The first step takes the gradient as it is.
+                // The momentum buffer begins with the first gradient.
                 let kept = if steps == 1 { 0.0 } else { momentum };
                 if nesterov {
                     apply(w, g, [velocity], move |w, g, [m]| {
@@ -155,18 +156,18 @@ impl Optimizer {
             OptimizerSpec::Adam { betas, eps, weight_decay } => {
                 let adam = AdamStep::new(lr, betas, eps, steps);
                 let decay = weight_decay as f32;
-                let [m, v, _] = slots;
+                let [m, v, _] = state;
                 apply(w, g, [m, v], move |w, g, moments| adam.update(g + decay * w, moments))
             }
             OptimizerSpec::Adamw { betas, eps, weight_decay } => {
                 let adam = AdamStep::new(lr, betas, eps, steps);
                 let decay = (lr * weight_decay) as f32;
-                let [m, v, _] = slots;
+                let [m, v, _] = state;
                 apply(w, g, [m, v], move |w, g, moments| decay * w + adam.update(g, moments))
             }
             OptimizerSpec::Adadelta { rho, eps, weight_decay } => {
                 let (rho, rest) = share_and_rest(rho);
-                let [square, delta, _] = slots;
+                let [square, delta, _] = state;
                 apply(w, g, [square, delta], move |w, g, [square, delta]| {
                     let g = g + weight_decay * w;
                     *square = rho * *square + rest * g * g;
@@ -177,19 +178,19 @@ impl Optimizer {
             }
             OptimizerSpec::Adagrad { lr_decay, eps, weight_decay, .. } => {
                 let lr = (lr / (1.0 + (steps - 1) as f64 * lr_decay)) as f32;
-                let [sum, ..] = slots;
+                let [sum, ..] = state;
                 apply(w, g, [sum], move |w, g, [sum]| {
                     let g = g + weight_decay * w;
                     *sum += g * g;
                     lr * g / (sum.sqrt() + eps)
                 })
             }
-            // The step size that `LineSearch::find` has found is `lr`.
+            // `lr` is the step size that the line search found.
             OptimizerSpec::Sls(_) => apply(w, g, [], move |_, g, _| lr32 * g),
             OptimizerSpec::Rmsprop { alpha, eps, momentum, centered, weight_decay } => {
                 let has_momentum = self.spec.accepts_momentum();
                 let rule = Rmsprop { alpha: share_and_rest(alpha), eps, momentum, weight_decay, lr: lr32 };
-                rule.apply(w, g, slots, has_momentum, centered)
+                rule.apply(w, g, state, has_momentum, centered)
             }
         }
     }

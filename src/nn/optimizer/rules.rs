@@ -1,21 +1,21 @@
 //! The update rules, value by value, in loops that vectorise.
 
 use super::StepNorms;
-use crate::nn::norms;
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::kernels::sums;
 
-/// Values whose squared steps are added up in f32 lanes before they go to f64: half as many as [`norms::sum_sq`] takes of
-/// the gradient, whose sum is wanted to the same bits.
-const BLOCK: usize = norms::BLOCK / 2;
-/// Partial sums of squares; also the values that are updated side by side.
-const LANES: usize = norms::LANES;
+/// Values whose squared steps are added up in f32 lanes before the sums go to f64. It is half of the block of
+/// [`sums::sum_sq`]; the squared gradient is summed over whole blocks, because its sum must have the same bits.
+const BLOCK: usize = sums::BLOCK / 2;
+/// Number of partial sums of squares, and of values that are updated side by side.
+const LANES: usize = sums::LANES;
 
-/// w ← w − step(w, g, state) for every value, `state` being the value's place in each slot.
+/// w ← w − step(w, g, s) for every value, where `s` holds the value's entry of each state tensor.
 #[inline(always)]
 pub(super) fn apply<const N: usize>(
     w: &mut [f32],
     g: &[f32],
-    slots: [&mut [f32]; N],
+    state: [&mut [f32]; N],
     step: impl Fn(f32, f32, &mut [f32; N]) -> f32,
 ) -> StepNorms {
     vectorized(
@@ -23,27 +23,27 @@ pub(super) fn apply<const N: usize>(
         || {
             let (w, w_rest) = w.as_chunks_mut::<LANES>();
             let (g, g_rest) = g.as_chunks::<LANES>();
-            let mut slots = slots.map(|s| s.as_chunks_mut::<LANES>());
+            let mut state = state.map(|s| s.as_chunks_mut::<LANES>());
             let mut norms = StepNorms::default();
             let (mut g_sums, mut g_tail) = ([0.0; LANES], 0.0);
             for block in (0..w.len()).step_by(BLOCK / LANES) {
                 let mut sums = [0.0; LANES];
                 let end = block + BLOCK / LANES;
                 for i in block..w.len().min(end) {
-                    let state = slots.each_mut().map(|(chunks, _)| &mut chunks[i]);
-                    update(&mut w[i], &g[i], state, [&mut sums, &mut g_sums], &step);
+                    let chunk = state.each_mut().map(|(chunks, _)| &mut chunks[i]);
+                    update(&mut w[i], &g[i], chunk, [&mut sums, &mut g_sums], &step);
                 }
                 norms.update_sq += total(&sums);
-                if end.is_multiple_of(norms::BLOCK / LANES) && end <= w.len() {
+                if end.is_multiple_of(sums::BLOCK / LANES) && end <= w.len() {
                     norms.grad_sq += total(&g_sums);
                     g_sums = [0.0; LANES];
                 }
             }
             for (l, (w, g)) in w_rest.iter_mut().zip(g_rest).enumerate() {
-                let mut state = slots.each_ref().map(|(_, rest)| rest[l]);
-                let delta = step(*w, *g, &mut state);
+                let mut values = state.each_ref().map(|(_, rest)| rest[l]);
+                let delta = step(*w, *g, &mut values);
                 *w -= delta;
-                slots.iter_mut().zip(state).for_each(|((_, rest), s)| rest[l] = s);
+                state.iter_mut().zip(values).for_each(|((_, rest), value)| rest[l] = value);
                 norms.update_sq += f64::from(delta * delta);
                 g_tail += f64::from(g * g);
             }
@@ -58,22 +58,22 @@ fn total(sums: &[f32; LANES]) -> f64 {
     sums.iter().map(|&s| f64::from(s)).sum()
 }
 
-/// One chunk of [`apply`], on copies, which the compiler keeps in vector registers.
+/// One chunk of [`apply`]. It works on copies, which the compiler keeps in vector registers.
 #[inline(always)]
 fn update<const N: usize>(
     w: &mut [f32; LANES],
     g: &[f32; LANES],
-    mut slots: [&mut [f32; LANES]; N],
+    mut state: [&mut [f32; LANES]; N],
     [sums, g_sums]: [&mut [f32; LANES]; 2],
     step: &impl Fn(f32, f32, &mut [f32; N]) -> f32,
 ) {
-    let mut new = slots.each_ref().map(|s| **s);
+    let mut new = state.each_ref().map(|s| **s);
     let mut deltas = [0.0; LANES];
     for l in 0..LANES {
-        let mut state = new.each_ref().map(|s| s[l]);
-        deltas[l] = step(w[l], g[l], &mut state);
+        let mut values = new.each_ref().map(|s| s[l]);
+        deltas[l] = step(w[l], g[l], &mut values);
         for n in 0..N {
-            new[n][l] = state[n];
+            new[n][l] = values[n];
         }
     }
     for l in 0..LANES {
@@ -81,10 +81,10 @@ fn update<const N: usize>(
         sums[l] += deltas[l] * deltas[l];
         g_sums[l] += g[l] * g[l];
     }
-    slots.iter_mut().zip(new).for_each(|(slot, new)| **slot = new);
+    state.iter_mut().zip(new).for_each(|(old, new)| **old = new);
 }
 
-/// β and 1 − β in f32. The difference is taken in f64 as PyTorch does: 1 − 0.999 in f32 would be off by 1.3e-5.
+/// β and 1 − β in f32. The difference is computed in f64, as PyTorch does; 1 − 0.999 in f32 would be off by 1.3e-5.
 pub(super) fn share_and_rest(beta: f64) -> (f32, f32) {
     (beta as f32, (1.0 - beta) as f32)
 }
@@ -134,16 +134,16 @@ pub(super) struct Rmsprop {
 }
 
 impl Rmsprop {
-    /// Slots: the average of squares, then the momentum buffer and the average of gradients where they are used.
+    /// The state tensors are the average of squares, then the momentum buffer and the average of gradients where they are used.
     pub(super) fn apply(
         &self,
         w: &mut [f32],
         g: &[f32],
-        slots: [&mut [f32]; 3],
+        state: [&mut [f32]; 3],
         momentum: bool,
         centered: bool,
     ) -> StepNorms {
-        let [square, second, third] = slots;
+        let [square, second, third] = state;
         match (momentum, centered) {
             (false, false) => apply(w, g, [square], |w, g, [s]| self.lr * self.direction(w, g, s, None)),
             (false, true) => {

@@ -1,6 +1,6 @@
-//! Which optimizer, and with what settings.
+//! The description of an optimizer.
 
-use crate::nn::line_search::LineSearchConfig;
+use crate::nn::optimizer::line_search::LineSearchConfig;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +89,7 @@ pub enum OptimizerSpec {
         #[serde(default)]
         weight_decay: f32,
     },
-    /// SGD whose step sizes a line search finds (Vaswani et al. 2019): no learning rate is given to it.
+    /// SGD whose step sizes a line search finds (Vaswani et al. 2019). It takes no learning rate.
     Sls(LineSearchConfig),
 }
 
@@ -128,7 +128,7 @@ impl OptimizerSpec {
     /// Check what the types do not say.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key, the value and the remedy.
+    /// [`Error::Config`] naming the key (`optimizer.momentum`), the value and the remedy.
     pub fn check(&self) -> Result<()> {
         let share = |key: &str, v: f64| in_range(key, v, "in [0, 1)", (0.0..1.0).contains(&v));
         let decay = |v: f64| in_range("weight_decay", v, "a finite number ≥ 0", v.is_finite() && v >= 0.0);
@@ -137,7 +137,7 @@ impl OptimizerSpec {
             OptimizerSpec::Sgd { momentum, nesterov, weight_decay } => {
                 if nesterov && momentum == 0.0 {
                     let remedy = "give momentum, e.g. 0.9, or leave nesterov out";
-                    return Err(Error::config("task.optimizer.nesterov", "needs momentum > 0", remedy));
+                    return Err(Error::config("optimizer.nesterov", "needs momentum > 0", remedy));
                 }
                 share("momentum", momentum.into())?;
                 decay(weight_decay.into())
@@ -170,7 +170,7 @@ impl OptimizerSpec {
         }
     }
 
-    /// The LR that PyTorch uses where none is given.
+    /// The LR that PyTorch uses if none is given.
     pub fn default_lr(&self) -> f64 {
         match self {
             OptimizerSpec::Adadelta { .. } => 1.0,
@@ -189,18 +189,18 @@ impl OptimizerSpec {
         }
     }
 
-    /// Whether weight decay can be changed between steps: in all but the line search.
+    /// Whether weight decay can be changed between steps, which holds for all but the line search.
     pub fn accepts_weight_decay(&self) -> bool {
         !self.finds_lr()
     }
 
-    /// Whether it finds its own step sizes, so that nobody else sets a learning rate.
+    /// Whether the optimizer finds its own step sizes, so that nobody sets a learning rate.
     pub fn finds_lr(&self) -> bool {
         matches!(self, OptimizerSpec::Sls(_))
     }
 
-    /// Values of state that each parameter needs.
-    pub(super) fn slots(&self) -> usize {
+    /// Number of state tensors.
+    pub(super) fn state_tensors(&self) -> usize {
         match self {
             OptimizerSpec::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
             OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } | OptimizerSpec::Adadelta { .. } => 2,
@@ -217,5 +217,5 @@ fn in_range(key: &str, value: f64, wanted: &str, ok: bool) -> Result<()> {
     if ok {
         return Ok(());
     }
-    Err(Error::config(format!("task.optimizer.{key}"), format!("{value} is not {wanted}"), "see PyTorch's ranges"))
+    Err(Error::config(format!("optimizer.{key}"), format!("{value} is not {wanted}"), "see PyTorch's ranges"))
 }

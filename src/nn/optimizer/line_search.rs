@@ -1,14 +1,16 @@
-//! Stochastic line search (SLS, Vaswani et al. 2019, "Painless Stochastic Gradient"): the step size of each SGD step
-//! from the batch itself, by backtracking until the Armijo condition holds.
+//! Stochastic line search (SLS, Vaswani et al. 2019, "Painless Stochastic Gradient"). It finds the step size of each SGD
+//! step on the batch itself, by backtracking until the Armijo condition holds.
 
+use crate::nn::Network;
+use crate::nn::kernels::sums::sum_sq;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Backtracking steps after which the search gives up.
+/// The search gives up after this many trials.
 const MOST_TRIALS: u64 = 100;
-/// The step taken where the search gives up.
+/// The step size if the search gives up.
 const GIVEN_UP: f64 = 1e-6;
-/// Gradients with a smaller norm move nothing.
+/// The search does not try steps along a gradient with a smaller norm.
 const NO_GRADIENT: f64 = 1e-8;
 
 /// How each step's search starts (Vaswani et al. 2019, algorithm 2; numbered as in the authors' code).
@@ -28,15 +30,15 @@ pub enum Reset {
 ///
 /// | key | default | purpose | range |
 /// |---|---|---|---|
-/// | `c` | 0.1 | share of the decrease η‖g‖² that is demanded | (0, 1) |
+/// | `c` | 0.1 | required share of the decrease η‖g‖² | (0, 1) |
 /// | `beta` | 0.9 | factor of a backtracking step | (0, 1) |
 /// | `gamma` | 2 | growth per epoch under `reset = "grow"` | ≥ 1 |
 /// | `init_step_size` | 1 | first step size | > 0 |
 /// | `eta_max` | 10 | largest step size that a search starts from | > 0 |
 /// | `reset` | `grow` | where a search starts | [`Reset`] |
 ///
-/// The authors' code bounds the step size only in its Goldstein variant; here `eta_max`, its default 10, bounds every
-/// search, as in the paper's algorithm 1.
+/// The authors' code bounds the step size only in its Goldstein variant. Here `eta_max`, with that variant's default of 10,
+/// bounds every search, as in the paper's algorithm 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LineSearchConfig {
@@ -64,12 +66,12 @@ impl LineSearchConfig {
     /// Check what the types do not say.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key, the value and the remedy.
+    /// [`Error::Config`] naming the key (`optimizer.beta`), the value and the remedy.
     pub fn check(&self) -> Result<()> {
         let check = |key: &str, value: f64, ok: bool, wanted: &str| match value.is_finite() && ok {
             true => Ok(()),
             false => Err(Error::config(
-                format!("task.optimizer.{key}"),
+                format!("optimizer.{key}"),
                 format!("{value} is not {wanted}"),
                 "leave it out for the published default",
             )),
@@ -82,19 +84,22 @@ impl LineSearchConfig {
     }
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Found {
     /// The step size η of `w − η·g`.
     pub step_size: f64,
-    /// Forward passes that the search took besides the one of the gradient.
+    /// Forward passes of the search, without the one for the gradient.
     pub forward_passes: u64,
 }
 
-/// A line search at work.
+/// A line search and its state, the last step size.
+///
+/// [`LineSearch::search`] finds the step size for the gradient of a [`Network`]; [`LineSearch::find`] is the same search on any
+/// function of the step size.
 ///
 /// ```
-/// use lrpilot::nn::line_search::{LineSearch, LineSearchConfig};
+/// use lrpilot::nn::optimizer::line_search::{LineSearch, LineSearchConfig};
 /// // On f(w) = ½·h·w² from w = 1 the Armijo condition holds for η ≤ 2(1 − c)/h = 0.6. The search starts from 1 times
 /// // 2^(1/10), as large as it may grow in one of ten batches, and takes 0.9 of it six times.
 /// let (h, w) = (3.0, 1.0);
@@ -108,31 +113,57 @@ pub struct LineSearch {
     config: LineSearchConfig,
     batches_per_epoch: u64,
     step_size: f64,
+    /// Weights and buffers of the network before the trials of [`LineSearch::search`].
+    params: Vec<f32>,
+    buffers: Vec<f32>,
 }
 
 impl LineSearch {
-    /// A search in training with `batches_per_epoch` ≥ 1.
+    /// A search for a training run with `batches_per_epoch` ≥ 1.
     pub fn new(config: LineSearchConfig, batches_per_epoch: u64) -> Self {
-        LineSearch { step_size: config.init_step_size, config, batches_per_epoch }
+        let (params, buffers) = (Vec::new(), Vec::new());
+        LineSearch { step_size: config.init_step_size, config, batches_per_epoch, params, buffers }
     }
 
-    /// Forget everything, as a new search would.
+    /// Forgets the last step size; the search is then like a new one.
     pub fn reset(&mut self) {
         self.step_size = self.config.init_step_size;
     }
 
-    /// The last step size, to be saved.
+    /// The last step size, for saving.
     pub fn step_size(&self) -> f64 {
         self.step_size
     }
 
-    /// Put a saved step size back.
+    /// Restores a saved step size.
     pub fn set_step_size(&mut self, step_size: f64) {
         self.step_size = step_size;
     }
 
-    /// The step size for a batch with loss `loss` and squared gradient norm `norm_sq`; `loss_at(η)` is the same batch's
-    /// loss at w − η·g. A gradient that is zero or not finite is not searched along.
+    /// Finds the step size for the batch whose loss is `loss` and whose gradient is `network.grads`. `closure` returns the loss
+    /// of the same batch for the weights that the network has when it is called; it must see the dropout masks of the
+    /// gradient. Afterwards weights and buffers are what they were before. The step itself is
+    /// [`Optimizer::step`](crate::nn::Optimizer::step) with the step size as the learning rate.
+    pub fn search(&mut self, network: &mut Network, loss: f64, mut closure: impl FnMut(&mut Network) -> f64) -> Found {
+        let norm_sq = network.layer_ranges().iter().map(|range| sum_sq(&network.grads[range.clone()])).sum();
+        let (mut params, mut buffers) = (std::mem::take(&mut self.params), std::mem::take(&mut self.buffers));
+        params.clear();
+        params.extend_from_slice(&network.params);
+        buffers.clear();
+        buffers.extend_from_slice(&network.buffers);
+        let found = self.find(norm_sq, loss, |eta| {
+            let weights = network.params.iter_mut().zip(&params).zip(&network.grads[..]);
+            weights.for_each(|((w, start), g)| *w = start - eta as f32 * g);
+            closure(network)
+        });
+        network.params.copy_from_slice(&params);
+        network.buffers.copy_from_slice(&buffers);
+        (self.params, self.buffers) = (params, buffers);
+        found
+    }
+
+    /// Finds the step size for a batch with loss `loss` and squared gradient norm `norm_sq`, where `loss_at(η)` is the loss of
+    /// the same batch at w − η·g. If the gradient is zero or not finite, no step is tried.
     pub fn find(&mut self, norm_sq: f64, loss: f64, mut loss_at: impl FnMut(f64) -> f64) -> Found {
         let LineSearchConfig { c, beta, gamma, init_step_size, eta_max, reset } = self.config;
         let start = match reset {

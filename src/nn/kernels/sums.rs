@@ -1,16 +1,16 @@
-//! Sums of squares, vectorised with a fixed order of summation.
+//! Sums of squares and of columns, vectorised with a fixed order of summation.
 
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
 
-/// Accumulators side by side; fixed, so that the order of summation does not depend on the machine.
+/// Accumulators side by side. Their number is fixed, so the order of summation does not depend on the machine.
 pub(crate) const LANES: usize = 16;
-/// Values summed in f32 before they are added up in f64, so that rounding stays near 1e-6.
+/// Values that are summed in f32 before the sum goes to f64. This keeps rounding near 1e-6.
 pub(crate) const BLOCK: usize = 1024;
 
-/// Σ v². NaN and infinity show in the result.
+/// Σ v². The result shows NaN and infinity.
 ///
 /// ```
-/// assert_eq!(lrpilot::nn::norms::sum_sq(&[3.0, 4.0]), 25.0);
+/// assert_eq!(lrpilot::nn::kernels::sums::sum_sq(&[3.0, 4.0]), 25.0);
 /// ```
 pub fn sum_sq(values: &[f32]) -> f64 {
     vectorized(
@@ -30,6 +30,23 @@ fn block_sum_sq(block: &[f32]) -> f64 {
     }
     let tail: f64 = rest.iter().map(|v| f64::from(v * v)).sum();
     lanes.iter().map(|l| f64::from(*l)).sum::<f64>() + tail
+}
+
+/// Adds each column of `rows: [·][sums.len()]` to its entry of `sums`. The length of the scratch space `slab` is a multiple
+/// of the number of columns.
+pub(crate) fn add_column_sums(rows: &[f32], slab: &mut [f32], sums: &mut [f32]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            slab.fill(0.0);
+            for rows in rows.chunks(slab.len()) {
+                slab.iter_mut().zip(rows).for_each(|(s, v)| *s += v);
+            }
+            for row in slab.chunks_exact(sums.len()) {
+                sums.iter_mut().zip(row).for_each(|(s, v)| *s += v);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Memory that begins at a cache line. A vector load that crosses two lines costs two; where the allocator puts a large
-//! `Vec`, every second one of AVX2 would.
+//! Memory that begins at a cache line. A vector load that crosses two lines costs as much as two loads, and at the address
+//! that the allocator gives a large `Vec`, every second load of AVX2 would do so.
 
 use aligned_vec::{AVec, ConstAlign};
 use serde::{Deserialize, Serialize};
@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) const LINE: usize = 64;
 /// Bytes of a page.
 const PAGE: usize = 4096;
-/// Values from which on an array's place in its page is chosen.
+/// Arrays of at least this many values begin at a chosen line of their page.
 const LARGE: usize = 16 * PAGE / size_of::<f32>();
 
-/// A fixed number of values that begin at a cache line; used as a slice.
+/// A fixed number of values that begin at a cache line. It is used as a slice.
 ///
-/// Large ones begin at different lines of a page. Arrays that are walked through side by side, as weights, gradient and
-/// momentum are, would otherwise look the same to AMD's caches, which guess by the lower part of an address: with bad
-/// luck an optimizer's step then takes one and a half times as long, or twice.
+/// Large arrays begin at different lines of a page. AMD's caches predict by the lower part of an address, so arrays that are
+/// read side by side, as weights, gradient and momentum are, would otherwise be mistaken for each other: an optimizer's step
+/// could take up to twice as long.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(from = "Vec<f32>", into = "Vec<f32>")]
 pub struct AlignedVec {
@@ -29,21 +29,21 @@ pub struct AlignedVec {
 /// `len` zeros.
 ///
 /// ```
-/// let mut v = lrpilot::nn::aligned::zeros(3);
+/// let mut v = lrpilot::nn::kernels::aligned::zeros(3);
 /// v[0] = 1.0;
 /// assert_eq!(v[..], [1.0, 0.0, 0.0]);
 /// assert!(v.as_ptr().addr().is_multiple_of(64));
 /// ```
 pub fn zeros(len: usize) -> AlignedVec {
-    static LARGE_ONES: AtomicUsize = AtomicUsize::new(0);
+    static LARGE_ARRAYS: AtomicUsize = AtomicUsize::new(0);
     let mut values = AVec::new(LINE);
     if len < LARGE {
         values.resize(len, 0.0);
         return AlignedVec { values, first: 0, len };
     }
     values.resize(len + PAGE / size_of::<f32>(), 0.0);
-    // An odd number of lines on: all lines of a page have their turn.
-    let wanted = LARGE_ONES.fetch_add(1, Ordering::Relaxed).wrapping_mul(17 * LINE);
+    // The step is an odd number of lines, so that all lines of a page have their turn.
+    let wanted = LARGE_ARRAYS.fetch_add(1, Ordering::Relaxed).wrapping_mul(17 * LINE);
     let first = wanted.wrapping_sub(values.as_ptr().addr()) % PAGE / size_of::<f32>();
     AlignedVec { values, first, len }
 }
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn large_arrays_of_one_length_begin_at_different_lines_of_a_page() {
         let arrays = vec![zeros(LARGE); 4];
-        let mut places: Vec<usize> = arrays.iter().map(|a| a.as_ptr().addr() % PAGE).collect();
-        assert!(places.iter().all(|p| p.is_multiple_of(LINE)) && arrays.iter().all(|a| a.len() == LARGE));
-        places.sort_unstable();
-        places.dedup();
-        assert_eq!(places.len(), 4);
+        let mut offsets: Vec<usize> = arrays.iter().map(|a| a.as_ptr().addr() % PAGE).collect();
+        assert!(offsets.iter().all(|p| p.is_multiple_of(LINE)) && arrays.iter().all(|a| a.len() == LARGE));
+        offsets.sort_unstable();
+        offsets.dedup();
+        assert_eq!(offsets.len(), 4);
     }
 }

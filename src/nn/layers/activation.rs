@@ -1,32 +1,33 @@
-//! Pointwise functions and their derivatives, written so that the compiler can vectorise them for the CPU found at run
+//! Elementwise functions and their derivatives, written so that the compiler can vectorise them for the CPU found at run
 //! time. NaN stays NaN everywhere, so that divergence is seen.
 
-use crate::nn::layer::{Activation, Layer, Mode, Shape};
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::layers::{Layer, Mode, Pass};
+use crate::nn::model::{Activation, Shape};
 
-/// `ln 2` in two parts, the first with few enough bits that its product with an exponent is exact.
+/// `ln 2` in two parts. The first has so few bits that its product with an exponent is exact.
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
-/// 1.5·2²³: adding it rounds to an integer, which then stands in the low bits.
+/// 1.5·2²³. Adding it rounds a number to an integer, which then stands in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
-/// `2ⁿ` and `eʳ − 1` with `v = n·ln 2 + r`, `|r| ≤ ln 2 / 2`; needs |v| < 88.
+/// `2ⁿ` and `eʳ − 1` with `v = n·ln 2 + r` and `|r| ≤ ln 2 / 2`, for |v| < 88.
 #[inline(always)]
 fn exp_parts(v: f32) -> (f32, f32) {
     let shifted = v * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = (v - n * LN2_HIGH) - n * LN2_LOW;
     let power = f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
-    // The Taylor series; the first term left out is below 2⁻²⁵ of the sum.
+    // This is the Taylor series; the first omitted term is below 2⁻²⁵ of the sum.
     let tail = 1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0));
     (power, r + r * r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * tail))))
 }
 
-/// `eᵛ` to about 2 units in the last place for |v| ≤ 87; 0 below, `e⁸⁷` above.
+/// `eᵛ` to about 2 units in the last place for |v| ≤ 87; 0 below −87, `e⁸⁷` above 87.
 ///
 /// ```
-/// assert!((lrpilot::nn::activation::exp(1.0) - 1f32.exp()).abs() < 1e-6);
-/// assert!(lrpilot::nn::activation::exp(f32::NAN).is_nan());
+/// assert!((lrpilot::nn::layers::activation::exp(1.0) - 1f32.exp()).abs() < 1e-6);
+/// assert!(lrpilot::nn::layers::activation::exp(f32::NAN).is_nan());
 /// ```
 #[inline(always)]
 pub fn exp(v: f32) -> f32 {
@@ -37,7 +38,7 @@ pub fn exp(v: f32) -> f32 {
 /// Hyperbolic tangent to a few units in the last place.
 ///
 /// ```
-/// assert!((lrpilot::nn::activation::tanh(0.5) - 0.5f32.tanh()).abs() < 1e-6);
+/// assert!((lrpilot::nn::layers::activation::tanh(0.5) - 0.5f32.tanh()).abs() < 1e-6);
 /// ```
 #[inline(always)]
 pub fn tanh(v: f32) -> f32 {
@@ -47,7 +48,7 @@ pub fn tanh(v: f32) -> f32 {
     (-m / (2.0 + m)).copysign(v)
 }
 
-/// `max(v, 0)`, but NaN stays NaN (PyTorch does the same).
+/// `max(v, 0)`, where NaN stays NaN as in PyTorch.
 #[inline(always)]
 pub fn relu(v: f32) -> f32 {
     if v < 0.0 { 0.0 } else { v }
@@ -69,17 +70,18 @@ pub(crate) fn add_bias_and_activate(y: &mut [f32], b: &[f32], activation: Activa
     );
 }
 
-/// `dy ← dy · act'(·)`, written with the output `y` alone.
+/// `dy ← dy · act'(·)`, where the derivative is written as a function of the output `y`.
 pub(crate) fn activation_backward(activation: Activation, y: &[f32], dy: &mut [f32]) {
     vectorized(
         #[inline(always)]
         || match activation {
             Activation::Identity => {}
             Activation::Relu => {
-                // Not known to the compiler: it would make a masked store, which takes AMD's cores a dozen cycles.
+                // The compiler must not know this value: it would make a masked store, which takes AMD's cores a dozen
+                // cycles.
                 let all = std::hint::black_box(u32::MAX);
                 for (d, y) in dy.iter_mut().zip(y) {
-                    // `y ≤ 0` rather than its negation: where y is NaN the gradient passes, as in PyTorch.
+                    // The test is `y ≤ 0` and not its negation, so that the gradient passes where y is NaN, as in PyTorch.
                     let kept = if *y <= 0.0 { 0 } else { all };
                     *d = f32::from_bits(d.to_bits() & kept);
                 }
@@ -89,26 +91,26 @@ pub(crate) fn activation_backward(activation: Activation, y: &[f32], dy: &mut [f
     );
 }
 
-/// A pointwise function as a layer of its own (`torch.nn.ReLU`, `torch.nn.Tanh`), where it cannot be fused.
-pub struct Pointwise {
+/// An elementwise function as a layer of its own (`torch.nn.ReLU`, `torch.nn.Tanh`), for where it cannot be fused.
+pub struct Elementwise {
     shape: Shape,
     activation: Activation,
 }
 
-impl Pointwise {
+impl Elementwise {
     /// The function on examples of shape `shape`.
     pub fn new(shape: Shape, activation: Activation) -> Self {
-        Pointwise { shape, activation }
+        Elementwise { shape, activation }
     }
 }
 
-impl Layer for Pointwise {
+impl Layer for Elementwise {
     fn output(&self) -> Shape {
         self.shape
     }
 
-    fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, _: &mut Mode<'_>) {
-        let activation = self.activation;
+    fn forward(&mut self, pass: Pass<'_>, _: &mut [f32], y: &mut [f32], _: &mut Mode<'_>) {
+        let (x, activation) = (pass.x, self.activation);
         vectorized(
             #[inline(always)]
             || match activation {
@@ -119,16 +121,7 @@ impl Layer for Pointwise {
         );
     }
 
-    fn backward(
-        &mut self,
-        _: &[f32],
-        _: &[f32],
-        y: &[f32],
-        dy: &mut [f32],
-        dx: Option<&mut [f32]>,
-        _: &mut [f32],
-        _: usize,
-    ) {
+    fn backward(&mut self, _: Pass<'_>, y: &[f32], dy: &mut [f32], dx: Option<&mut [f32]>, _: &mut [f32]) {
         activation_backward(self.activation, y, dy);
         if let Some(dx) = dx {
             dx.copy_from_slice(dy);

@@ -2,13 +2,13 @@
 //! takes 144 (Lavin & Gray 2016, arXiv 1509.09308).
 //!
 //! The image is cut into overlapping 6×6 tiles. With `V = Bᵀ d B` of a tile, `U = G w Gᵀ` of a kernel, each of the 36
-//! components of `U ⊙ V` summed over channels is one matrix product for all tiles, and `Aᵀ(·)A` of it is a 4×4 piece of
-//! the output. Gradients are the adjoint steps, so they are exact for what the forward pass computes:
+//! components of `U ⊙ V` summed over channels is one matrix product for all tiles, and `Aᵀ(·)A` of it is a 4×4 block
+//! of the output. Gradients are the adjoint steps, so they are exact for what the forward pass computes:
 //! `D = A dy Aᵀ`, `dU = V Dᵀ`, `dw = Gᵀ dU G`, `Z = D Uᵀ`, and `B Z Bᵀ` is added up into `dx`.
 //!
-//! The points are 0, ±a, ±b, ∞. A row of `Bᵀ` holds the coefficients, lowest first, of the polynomial that is zero at the
-//! other finite points; a column of `Aᵀ` and a row of `G` the powers of the point, `G`'s divided by that polynomial at the
-//! point:
+//! The points are 0, ±a, ±b, ∞. Each point has a row of `Bᵀ`, a column of `Aᵀ` and a row of `G`. The row of `Bᵀ` holds the
+//! coefficients, lowest first, of the polynomial that is zero at the other finite points. The column of `Aᵀ` holds the powers
+//! of the point. The row of `G` holds these powers divided by the value of that polynomial at the point:
 //! ```text
 //!      a²b²    0  −a²−b²   0    1  0
 //!       0   −ab²   −b²     a    1  0              1  1   1   1   1  0
@@ -17,35 +17,35 @@
 //!       0    a²b   −a²    −b    1  0              0  a³ −a³  b³ −b³ 1
 //!       0   a²b²    0   −a²−b²  0  1
 //! ```
-//! With a = ¾ and b = 1½ rounding is half of what it is with the usual points, 1 and 2: see
-//! `rounding_is_that_of_good_points` below. Where the definition gives exactly zero, these sums give rounding instead,
-//! which the first step of Adagrad, a multiple of the gradient's sign, would magnify: gradients of weights that are too
-//! small to be told from it are set to zero.
+//! With a = ¾ and b = 1½ the rounding error is half of what it is with the usual points, 1 and 2: see
+//! `rounding_is_that_of_good_points` below. Where the definition gives exactly zero, these sums give a rounding error
+//! instead. The first step of Adagrad, which is a multiple of the gradient's sign, would magnify it. Gradients of weights
+//! that are too small to be told from rounding are therefore set to zero.
 //!
-//! The channels of a position are neighbours, so a vector holds the same value of a tile for neighbouring channels.
+//! The channels of a position are neighbours, so a vector holds the same value of a tile for several channels.
 
 mod kernels;
 mod transform;
 
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::conv::Images;
-use crate::nn::gemm::{
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::gemm::{
     Trans,
     Update::{self, Add, Overwrite},
     matmul,
 };
-use crate::nn::layer::Shape;
+use crate::nn::kernels::window::Images;
+use crate::nn::model::Shape;
 use kernels::Kernels;
 use std::ops::Range;
 use transform::{Plane, Step, Transform};
 
-/// Channels in a vector: their numbers are multiples of this, whatever the machine's vectors.
+/// Channels in a vector. The numbers of channels are multiples of this on every machine, whatever its vectors.
 pub(crate) const LANES: usize = 16;
-/// Places of a kernel.
+/// Taps of a kernel.
 const KERNEL: usize = 9;
 /// Side of a tile.
 const SIDE: usize = 6;
-/// Side of its output.
+/// Side of a tile's output.
 const OUT: usize = 4;
 /// Values of a tile.
 const COMPONENTS: usize = SIDE * SIDE;
@@ -55,10 +55,10 @@ const B: f32 = 1.5;
 const A2: f32 = A * A;
 const B2: f32 = B * B;
 
-/// Values in the tiles that are worked on at a time: 1 MB. Half or twice that is no faster, with 512 KB of level-2 cache.
+/// Values in the tiles of a block: 1 MB. With a level-2 cache of 512 KB, half or twice that is no faster.
 const CACHED: usize = 1 << 18;
 
-/// Scratch space of one layer for some rows of tiles.
+/// Scratch space of one layer for a block, which is some rows of tiles.
 pub(crate) struct Winograd {
     input: Shape,
     output: Shape,
@@ -66,7 +66,7 @@ pub(crate) struct Winograd {
     /// Tiles of an image in a column and in a row.
     down: usize,
     across: usize,
-    /// Rows of tiles that are worked on at a time, of one image after the other.
+    /// Rows of tiles in a block, which may reach over several images.
     rows: usize,
     kernels: Kernels,
     /// `V` or `Z: [component][tile][input channel]`.
@@ -78,7 +78,8 @@ pub(crate) struct Winograd {
 /// Transformed tiles.
 struct Tiles {
     values: AlignedVec,
-    /// Between components: an odd number of cache lines, or they would compete for the same places in the cache.
+    /// Distance between components. It is an odd number of cache lines, because components at an even distance would
+    /// compete for the same cache sets.
     component: usize,
 }
 
@@ -116,13 +117,13 @@ impl Winograd {
         }
     }
 
-    /// The rows of tiles of `images` images, as many at a time as are worked on together.
+    /// The blocks of `images` images, as ranges of rows of tiles.
     fn blocks(&self, images: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let (total, rows) = (images * self.down, self.rows);
         (0..total).step_by(rows).map(move |first| first..(first + rows).min(total))
     }
 
-    /// What a block of tiles covers of the output.
+    /// The range of the output that a block covers.
     fn covered(&self, block: &Range<usize>) -> Range<usize> {
         let Shape { height, .. } = self.output;
         let start = |row: usize| {
@@ -131,12 +132,12 @@ impl Winograd {
         start(block.start)..start(block.end)
     }
 
-    /// Values of the largest part of the output that is worked on at a time.
-    pub fn piece_len(&self) -> usize {
+    /// Values of the output that the largest block covers.
+    pub fn chunk_len(&self) -> usize {
         self.rows * OUT * self.output.row_len()
     }
 
-    /// `y ← w ⋆ x`; `finish` is called with each piece of `y` and its place in the batch.
+    /// `y ← w ⋆ x`. `finish` is called with each chunk of `y` and its range in the batch.
     pub fn forward(
         &mut self,
         w: &[f32],
@@ -153,15 +154,15 @@ impl Winograd {
                 let (v, m) = (self.inputs.component(i), self.outputs.component_mut(i));
                 matmul(tiles, outputs, inputs, v, Trans::No, u, Trans::No, m, Overwrite);
             }
-            let place = self.covered(&block);
-            let piece = y.piece(&place);
-            self.transform(Step::Output(piece), &block);
-            finish(piece, place);
+            let range = self.covered(&block);
+            let chunk = y.chunk(&range);
+            self.transform(Step::Output(chunk), &block);
+            finish(chunk, range);
         }
     }
 
-    /// `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`, with the weights of the last forward pass;
-    /// `prepare` is called with each piece of `dy` and its place in the batch before it is used.
+    /// Computes `dw` (overwritten) and, unless it is `None`, `dx` (updated) from `dy`, with the weights of the last forward
+    /// pass. `prepare` is called with each chunk of `dy` before it is used, and its range in the batch.
     pub fn backward(
         &mut self,
         x: &[f32],
@@ -174,11 +175,11 @@ impl Winograd {
         self.kernels.prepare_gradients();
         for block in self.blocks(x.len() / self.input.len()) {
             let tiles = block.len() * self.across;
-            let place = self.covered(&block);
-            let piece = dy.piece(&place);
-            prepare(piece, place);
+            let range = self.covered(&block);
+            let chunk = dy.chunk(&range);
+            prepare(chunk, range);
             self.transform(Step::Input(x), &block);
-            self.transform(Step::OutputGradient(piece), &block);
+            self.transform(Step::OutputGradient(chunk), &block);
             for (i, du) in self.kernels.d_components().enumerate() {
                 let (v, d) = (self.inputs.component(i), self.outputs.component(i));
                 matmul(inputs, outputs, tiles, v, Trans::Yes, d, Trans::No, du, Add);
@@ -193,7 +194,7 @@ impl Winograd {
         self.kernels.gradients(dw);
     }
 
-    /// One of the transforms of a block of tiles.
+    /// Runs one of the transforms on a block of tiles.
     fn transform(&mut self, step: Step<'_>, block: &Range<usize>) {
         let origin = self.covered(block).start;
         let (shape, tiles, padding, origin) = match step {
@@ -215,8 +216,8 @@ impl Winograd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::conv::Window;
-    use crate::nn::unfold::Unfolding;
+    use crate::nn::kernels::im2col::Im2col;
+    use crate::nn::kernels::window::Window;
     use crate::rng::{Purpose, stream};
     use proptest::prelude::*;
 
@@ -226,7 +227,7 @@ mod tests {
         (0..len).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect()
     }
 
-    /// Sums of `terms` products of numbers below 2, each rounded to 6e-8 of a partial sum; a value at a wrong place or left
+    /// Sums of `terms` products of numbers below 2, each rounded to 6e-8 of a partial sum; a value at a wrong position or left
     /// out would change them by some tenths.
     fn assert_close(a: &[f32], b: &[f32], terms: usize) -> Result<(), TestCaseError> {
         let largest = b.iter().fold(0.0f32, |m, v| m.max(v.abs()));
@@ -254,9 +255,10 @@ mod tests {
         let (w, x, mut dy) = (values(9 * CHANNELS * CHANNELS, 0), values(input.len(), 1), values(output.len(), 2));
         let (mut want, mut want_dx) = (vec![0.0f64; output.len()], vec![0.0f64; input.len()]);
         let mut want_dw = vec![0.0f64; w.len()];
-        for place in 0..SIDE * SIDE * 9 {
-            let (top, left, i, j) = (place / 9 / SIDE, place / 9 % SIDE, place % 9 / 3, place % 3);
-            let (at, from) = (CHANNELS * (place / 9), CHANNELS * ((top + i) * (SIDE + 2) + left + j));
+        for step in 0..SIDE * SIDE * 9 {
+            let (position, tap) = (step / 9, step % 9);
+            let (top, left, i, j) = (position / SIDE, position % SIDE, tap / 3, tap % 3);
+            let (at, from) = (CHANNELS * position, CHANNELS * ((top + i) * (SIDE + 2) + left + j));
             for pair in 0..CHANNELS * CHANNELS {
                 let (o, c) = (pair / CHANNELS, pair % CHANNELS);
                 let (weight, (x, dy)) = (9 * pair + 3 * i + j, (f64::from(x[from + c]), f64::from(dy[at + o])));
@@ -274,7 +276,8 @@ mod tests {
     }
 
     proptest! {
-        /// One place of an image and one of a gradient, in the same tile or another: at most one weight has a gradient.
+        /// The image and the output gradient have one nonzero value each, in the same tile or in different ones, so at most one
+        /// weight has a gradient.
         #[test]
         fn a_gradient_of_zero_is_zero(x_at in 0usize..100, dy_at in 0usize..64, x_value: f32, dy_value: f32) {
             let (input, output) = (Shape::image(LANES, 10, 10), Shape::image(LANES, 8, 8));
@@ -294,10 +297,10 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
-        /// Outputs and gradients are those of the unfolded convolution: odd and even sides, blocks that end within an image
-        /// and blocks of several. Every value is finished and prepared once.
+        /// Outputs and gradients equal those of im2col: for odd and even sides, for blocks that end within an image and blocks
+        /// of several images. Every value is finished and prepared once.
         #[test]
-        fn is_the_unfolded_convolution(
+        fn equals_im2col(
             channels in (1usize..3, 1usize..3), sides in (1usize..30, 1usize..30), padding in 0usize..4,
             batch in 1usize..9, rows in 1usize..12, add: bool,
         ) {
@@ -306,21 +309,21 @@ mod tests {
             let output = Shape::image(LANES * channels.1, sides.0 + 2 * padding, sides.1 + 2 * padding);
             let mut winograd = Winograd::new(input, output, padding);
             winograd.rows = rows.min(winograd.rows);
-            let mut unfolding = Unfolding::new(input, output, window);
+            let mut im2col = Im2col::new(input, output, window);
             let w = values(9 * input.channels * output.channels, 0);
             let (x, dy) = (values(batch * input.len(), 1), values(batch * output.len(), 2));
             let one_more = |out: &mut [f32], _: Range<usize>| out.iter_mut().for_each(|v| *v += 1.0);
             let (before, update) = if add { (values(x.len(), 3), Add) } else { (vec![f32::NAN; x.len()], Overwrite) };
             let (mut y, mut want) = (vec![f32::NAN; dy.len()], vec![f32::NAN; dy.len()]);
             winograd.forward(&w, &x, Images::All(&mut y), one_more);
-            unfolding.forward(&w, &x, Images::All(&mut want), one_more);
+            im2col.forward(&w, &x, Images::All(&mut want), one_more);
             assert_close(&y, &want, 9 * input.channels)?;
             let gradients = || (dy.clone(), before.clone(), vec![f32::NAN; w.len()]);
             let double = |d: &mut [f32], _: Range<usize>| d.iter_mut().for_each(|v| *v *= 2.0);
             let (mut dy_1, mut dx, mut dw) = gradients();
             let (mut dy_2, mut want_dx, mut want_dw) = gradients();
             winograd.backward(&x, Images::All(&mut dy_1), Some((&mut dx, update)), &mut dw, double);
-            unfolding.backward(&x, Images::All(&mut dy_2), Some((&mut want_dx, update)), &mut want_dw, double);
+            im2col.backward(&x, Images::All(&mut dy_2), Some((&mut want_dx, update)), &mut want_dw, double);
             prop_assert_eq!(dy_1, dy_2);
             assert_close(&dx, &want_dx, 9 * output.channels)?;
             assert_close(&dw, &want_dw, dy.len() / output.channels)?;

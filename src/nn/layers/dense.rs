@@ -1,9 +1,10 @@
-//! Fully connected layer with a fused pointwise activation (`torch.nn.Linear`).
+//! Fully connected layer with a fused activation (`torch.nn.Linear`).
 
-use crate::nn::activation::{activation_backward, add_bias_and_activate};
-use crate::nn::gemm::{Trans, Update::Overwrite, matmul};
 use crate::nn::init::Init;
-use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
+use crate::nn::kernels::gemm::{Trans, Update::Overwrite, matmul};
+use crate::nn::layers::activation::{activation_backward, add_bias_and_activate};
+use crate::nn::layers::{Layer, Mode, ParamInfo, Pass};
+use crate::nn::model::{Activation, Shape};
 
 /// `y = act(x·Wᵀ + b)` with `W: [units][inputs]`.
 pub struct Dense {
@@ -13,7 +14,7 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// A layer from `inputs` features to `units`.
+    /// A layer from `inputs` features to `units` features.
     pub fn new(inputs: usize, units: usize, activation: Activation) -> Self {
         Dense { inputs, units, activation }
     }
@@ -32,22 +33,14 @@ impl Layer for Dense {
         ]
     }
 
-    fn forward(&mut self, p: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], batch: usize, _: &mut Mode<'_>) {
-        let (w, b) = p.split_at(self.units * self.inputs);
-        matmul(batch, self.units, self.inputs, x, Trans::No, w, Trans::Yes, y, Overwrite);
+    fn forward(&mut self, pass: Pass<'_>, _: &mut [f32], y: &mut [f32], _: &mut Mode<'_>) {
+        let (w, b) = pass.params.split_at(self.units * self.inputs);
+        matmul(pass.batch, self.units, self.inputs, pass.x, Trans::No, w, Trans::Yes, y, Overwrite);
         add_bias_and_activate(y, b, self.activation);
     }
 
-    fn backward(
-        &mut self,
-        p: &[f32],
-        x: &[f32],
-        y: &[f32],
-        dy: &mut [f32],
-        dx: Option<&mut [f32]>,
-        grads: &mut [f32],
-        batch: usize,
-    ) {
+    fn backward(&mut self, pass: Pass<'_>, y: &[f32], dy: &mut [f32], dx: Option<&mut [f32]>, grads: &mut [f32]) {
+        let Pass { params, x, batch } = pass;
         activation_backward(self.activation, y, dy);
         let w_len = self.units * self.inputs;
         let (dw, db) = grads.split_at_mut(w_len);
@@ -57,7 +50,7 @@ impl Layer for Dense {
             db.iter_mut().zip(row).for_each(|(d, g)| *d += g);
         }
         if let Some(dx) = dx {
-            matmul(batch, self.inputs, self.units, dy, Trans::No, &p[..w_len], Trans::No, dx, Overwrite);
+            matmul(batch, self.inputs, self.units, dy, Trans::No, &params[..w_len], Trans::No, dx, Overwrite);
         }
     }
 }

@@ -1,14 +1,16 @@
 //! The matrix product, for the shapes that small networks have. The only module with `unsafe`.
 //!
-//! A tile of `C` stays in registers while `k` runs. Operands are read where they lie; only a transposed `B`, whose rows
-//! do not suit vector loads, and operands whose values for a tile compete for the same places in a level-1 cache are
-//! packed first, part by part, into buffers that each thread keeps. Every element is one chain of fused multiply-adds in
+//! A tile of `C` stays in registers while `k` runs. Operands are read in place, with two exceptions: a transposed `B`, whose
+//! rows do not suit vector loads, and operands whose values for a tile compete for the same sets of a level-1 cache. These
+//! are packed first, part by part, into buffers that each thread keeps. Every element is one chain of fused multiply-adds in
 //! the order of `k`, whatever the tile or the instruction set, so AVX-512, AVX2 and NEON give the same bits.
 //!
-//! Not here: threads (a run is single-threaded), f64, scaling factors.
+//! It has no threads (a run is single-threaded), no f64 and no scaling factors.
 #![allow(unsafe_code)]
+// A matrix product has three sizes, three matrices and their layouts, as in BLAS.
+#![allow(clippy::too_many_arguments)]
 
-use crate::nn::aligned::{AlignedVec, LINE, zeros};
+use crate::nn::kernels::aligned::{AlignedVec, LINE, zeros};
 use pulp::{MemMask, Simd, WithSimd};
 use std::cell::RefCell;
 
@@ -21,7 +23,7 @@ pub enum Trans {
     Yes,
 }
 
-/// What happens to the values that `c` had.
+/// What happens to the old values of `c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
     /// They are replaced.
@@ -30,14 +32,14 @@ pub enum Update {
     Add,
 }
 
-/// `c ← a·b` or `c ← c + a·b` with `c: [m][n]`, `a: [m][k]`, `b: [k][n]`, all row-major; a transposed operand is stored
+/// `c ← a·b` or `c ← c + a·b` with `c: [m][n]`, `a: [m][k]`, `b: [k][n]`, all row-major. A transposed operand is stored
 /// as `[k][m]` or `[n][k]`.
 ///
 /// # Panics
 /// If a slice is shorter than its shape.
 ///
 /// ```
-/// use lrpilot::nn::gemm::{matmul, Update::*, Trans::*};
+/// use lrpilot::nn::kernels::gemm::{matmul, Update::*, Trans::*};
 /// let mut c = [0.0; 2];
 /// matmul(1, 2, 2, &[1.0, 2.0], No, &[1.0, 2.0, 3.0, 4.0], No, &mut c, Overwrite);
 /// assert_eq!(c, [7.0, 10.0]);
@@ -48,7 +50,7 @@ pub fn matmul(m: usize, n: usize, k: usize, a: &[f32], ta: Trans, b: &[f32], tb:
     matmul_strided(m, n, k, (a, a_stride), ta, (b, b_stride), tb, (c, n), update);
 }
 
-/// As [`matmul`], with the distance between stored rows beside each slice.
+/// As [`matmul`], but each slice comes with the distance between its stored rows.
 ///
 /// # Panics
 /// If a slice is shorter than its shape or a distance shorter than a row.
@@ -93,20 +95,20 @@ pub fn matmul_strided(
 /// Rows of `B` in a panel: with the widest vectors a panel is 32 KB, a level-1 cache.
 const PANEL_DEPTH: usize = 256;
 
-/// Distance between the rows of `B`, a page, from which on a panel is packed even if it is not transposed: rows that far
-/// apart compete for the same few places in a level-1 cache.
+/// Distance between the rows of `B`, a page, from which on a panel is packed even if it is not transposed. Rows that far
+/// apart compete for the same few sets of a level-1 cache.
 const SPREAD_RIGHT: usize = 1024;
-/// Rows of `A` that must share a panel to make that worth while.
+/// Number of rows of `A` from which on packing such a panel is worth while.
 const SHARED_RIGHT: usize = 32;
 
-/// Distance between the values that a tile reads of a transposed `A`, one for each `k`, from which on they compete in the
+/// Distance between the values of a transposed `A` that a tile reads, one for each `k`, from which on they compete in the
 /// same way.
 const SPREAD_LEFT: usize = 128;
-/// Columns of `C` that must share them to make packing worth while.
+/// Number of columns of `C` from which on packing such values is worth while.
 const SHARED_LEFT: usize = 256;
 
 thread_local! {
-    /// A packed part of `A` and a packed panel of `B`. They grow to the largest ones of the thread and stay.
+    /// A packed part of `A` and a packed panel of `B`. They grow to the largest size that the thread needs, and stay.
     static PACKED: RefCell<[AlignedVec; 2]> = RefCell::new([zeros(0), zeros(0)]);
 }
 
@@ -131,7 +133,7 @@ impl WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Tiles as large as the registers allow: 32 of them with AVX-512 and NEON, 16 with AVX2.
+        // Tiles are as large as the registers allow: AVX-512 and NEON have 32 of them, AVX2 has 16.
         match S::F32_LANES {
             8 => self.run::<S, 6, 12>(simd),
             _ => self.run::<S, 8, 16>(simd),
@@ -140,7 +142,7 @@ impl WithSimd for Product<'_> {
 }
 
 impl Product<'_> {
-    /// Panels of two vectors of columns; within a panel, tiles of `TWO` rows, of `ONE` if a single vector holds the columns.
+    /// Goes through panels of two vectors of columns. Tiles have `TWO` rows, or `ONE` if a single vector holds the columns.
     #[inline(always)]
     fn run<S: Simd, const TWO: usize, const ONE: usize>(self, simd: S) {
         let Product { m, n, k, a, a_row, a_col, b, b_stride, tb, c, c_stride, update, packed } = self;
@@ -187,7 +189,7 @@ impl Product<'_> {
     }
 }
 
-/// What the tiles of one panel share.
+/// The operands that the tiles of one panel share.
 struct Panel<S> {
     simd: S,
     depth: usize,
@@ -201,8 +203,8 @@ struct Panel<S> {
 }
 
 impl<S: Simd> Panel<S> {
-    /// `rows` rows of the panel, in tiles of `TWO` and, at the end, 4, 2 and 1; of `ONE` where a single vector of columns
-    /// would leave too few chains of additions.
+    /// Computes `rows` rows of the panel, in tiles of `TWO` rows and, at the end, of 4, 2 and 1. Where a single vector holds
+    /// the columns, tiles have `ONE` rows, because there would be too few chains of additions otherwise.
     ///
     /// # Safety
     /// `left` and `c` must be valid for `rows` rows as the panel describes them.
@@ -215,8 +217,7 @@ impl<S: Simd> Panel<S> {
             done += unsafe {
                 match rows - done {
                     r if r >= ONE && self.columns <= S::F32_LANES => self.columns::<ONE, 1>(left, c),
-                    // With AVX2 eight rows are left of a power of two as often as not: four and four keep the adders busier
-                    // than six and two.
+                    // With AVX2, powers of two often leave eight rows; four and four keep the adders busier than six and two.
                     8 if TWO == 6 => self.columns::<4, 2>(left, c),
                     r if r >= TWO => self.columns::<TWO, 2>(left, c),
                     4.. => self.columns::<4, 2>(left, c),
@@ -227,7 +228,7 @@ impl<S: Simd> Panel<S> {
         }
     }
 
-    /// A tile with the number of vectors, at most `NV`, that covers the panel's columns; returns its rows.
+    /// Computes a tile of as many vectors, at most `NV`, as cover the panel's columns. Returns its number of rows.
     #[inline(always)]
     unsafe fn columns<const MR: usize, const NV: usize>(&self, left: *const f32, c: *mut f32) -> usize {
         let lanes = S::F32_LANES;
@@ -242,7 +243,7 @@ impl<S: Simd> Panel<S> {
         }
     }
 
-    /// One tile of `MR` rows × `NV` vectors in registers; returns its rows.
+    /// Computes one tile of `MR` rows × `NV` vectors in registers. Returns its number of rows.
     #[inline(always)]
     unsafe fn tile<const MR: usize, const NV: usize, const TAIL: bool>(&self, left: *const f32, c: *mut f32) -> usize {
         let (simd, lanes) = (self.simd, S::F32_LANES);
@@ -259,7 +260,7 @@ impl<S: Simd> Panel<S> {
                 }
             }
             if !self.add {
-                // By the time that the sums are there, so are the lines that they go to.
+                // The lines that the sums go to arrive while the sums are computed.
                 for r in 0..MR {
                     prefetch(c.wrapping_add(r * self.c_row), NV * lanes);
                 }
@@ -294,7 +295,7 @@ impl<S: Simd> Panel<S> {
     }
 }
 
-/// `to[c][r] ← from[r][c]` for the matrix `from: [rows][columns]`, rows of both without gaps.
+/// `to[c][r] ← from[r][c]` for the matrix `from: [rows][columns]`. The rows of both have no gaps.
 ///
 /// # Panics
 /// If a slice is shorter than the matrix.
@@ -322,31 +323,31 @@ unsafe fn load<S: Simd>(simd: S, from: *const f32, masked: bool, mask: MemMask<S
     unsafe { if masked { simd.mask_load_ptr_f32s(mask, from) } else { from.cast::<S::f32s>().read_unaligned() } }
 }
 
-/// Ask for the cache lines of `count` values, which may be anywhere and begin at a line most often.
+/// Prefetches the cache lines of `count` values. The address need not be valid or aligned.
 #[inline(always)]
 fn prefetch(first: *const f32, count: usize) {
     const VALUES: usize = LINE / size_of::<f32>();
     for line in 0..count.div_ceil(VALUES) {
-        let place = first.wrapping_add(line * VALUES);
+        let address = first.wrapping_add(line * VALUES);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: every x86-64 has the instruction, and it reads nothing.
         unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast())
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast())
         };
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = place;
+        let _ = address;
     }
 }
 
-/// `to[p][j] = b[p][j]` for `j < columns`, rows of `b` being `stride` apart and those of `to` `width`; the columns after
-/// them are asked for, because such rows are too far apart for the processor to guess them.
+/// `to[p][j] = b[p][j]` for `j < columns`. Rows of `b` are `stride` apart and rows of `to` are `width` apart. The columns after
+/// these are prefetched, because the rows are too far apart for the processor to predict them.
 #[inline(always)]
 fn pack<S: Simd>(_: S, columns: usize, depth: usize, b: &[f32], stride: usize, to: &mut [f32], width: usize) {
     for p in 0..depth {
         let (from, to) = (&b[p * stride..][..columns], &mut to[p * width..][..columns]);
         if columns == 2 * S::F32_LANES {
             prefetch(b.as_ptr().wrapping_add(p * stride + width), width);
-            // Whole vectors: a call of `memcpy` for so few bytes takes longer than they do.
+            // Whole vectors are copied one by one: for so few bytes a call of `memcpy` takes longer than the copy.
             for v in [0, S::F32_LANES] {
                 to[v..][..S::F32_LANES].copy_from_slice(&from[v..][..S::F32_LANES]);
             }
@@ -356,7 +357,7 @@ fn pack<S: Simd>(_: S, columns: usize, depth: usize, b: &[f32], stride: usize, t
     }
 }
 
-/// `to[p][j] = b[j][p]` for `j < columns`, rows of `b` being `stride` apart and those of `to` `width`.
+/// `to[p][j] = b[j][p]` for `j < columns`. Rows of `b` are `stride` apart and rows of `to` are `width` apart.
 #[inline(always)]
 fn pack_transposed<S: Simd>(
     _: S,
@@ -371,8 +372,8 @@ fn pack_transposed<S: Simd>(
     let (whole_columns, whole_depth) = if is_wide::<S>() { (columns / 8 * 8, depth / 8 * 8) } else { (0, 0) };
     for j in (0..whole_columns).step_by(8) {
         for p in (0..whole_depth).step_by(8) {
-            // SAFETY: rows j..j+8 and columns p..p+8 of `b` lie inside it, and so do their places in `to`: both were
-            // checked above.
+            // SAFETY: rows j..j+8 and columns p..p+8 of `b` lie inside it, and so do the values of `to` that
+            // they are copied to: both were checked above.
             unsafe {
                 transpose_block(b.as_ptr().add(j * stride + p), stride, to.as_mut_ptr().add(p * width + j), width)
             };
@@ -386,15 +387,15 @@ fn pack_transposed<S: Simd>(
     }
 }
 
-/// Whether vectors are as wide as the block that [`transpose_block`] moves.
+/// Whether vectors are at least as wide as the block that [`transpose_block`] moves.
 const fn is_wide<S: Simd>() -> bool {
     cfg!(target_arch = "x86_64") && S::F32_LANES >= 8
 }
 
-/// Transpose 8×8 values: in each 128-bit lane a 4×4 block is transposed by unpacking and shuffling.
+/// Transposes 8×8 values. In each 128-bit lane, unpacking and shuffling transposes a 4×4 block.
 ///
 /// # Safety
-/// Both places must be valid for 8 rows of 8 values, their strides apart, and the machine must have AVX.
+/// Both pointers must be valid for 8 rows of 8 values, `stride` and `width` apart, and the machine must have AVX.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn transpose_block(from: *const f32, stride: usize, to: *mut f32, width: usize) {
@@ -448,7 +449,7 @@ mod tests {
     }
 
     proptest! {
-        /// Bit for bit the definition: one chain of fused multiply-adds for every element.
+        /// The product equals the definition bit for bit: every element is one chain of fused multiply-adds.
         #[test]
         fn is_the_definition(
             m in 1usize..40, n in prop_oneof![3 => 1usize..70, 1 => SHARED_LEFT..SHARED_LEFT + 30], k in 1usize..300,
@@ -475,7 +476,7 @@ mod tests {
                     }
                     prop_assert_eq!(c[i * c_stride + j].to_bits(), want.to_bits(), "{}, {}", i, j);
                 }
-                // What lies between the rows stays as it was.
+                // The values between the rows stay as they were.
                 let between = i * c_stride + n..(i + 1) * c_stride;
                 prop_assert_eq!(&c[between.clone()], &before[between]);
             }

@@ -1,44 +1,48 @@
 //! Batch normalisation (`torch.nn.BatchNorm2d`, `BatchNorm1d`).
 
-use crate::nn::activation::relu;
 use crate::nn::init::Init;
-use crate::nn::layer::{Activation, Layer, Mode, ParamInfo, Shape};
-use crate::nn::simd::{slab_len, vectorized};
+use crate::nn::kernels::simd::{slab_len, vectorized};
+use crate::nn::layers::activation::relu;
+use crate::nn::layers::{Layer, Mode, ParamInfo, Pass};
+use crate::nn::model::{Activation, Shape};
 
-/// Added to the variance.
+/// ε, which is added to the variance.
 const EPS: f64 = 1e-5;
 /// Weight of the new batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// `y = γ·(x − μ)/√(σ² + ε) + β` per channel, with the batch's μ and (biased) σ² while training and the running ones
-/// (unbiased variance) in evaluation; then the activation. Images are `[row][column][channel]`.
+/// `y = act(γ·(x − μ)/√(σ² + ε) + β)` per channel. Training uses μ and the biased σ² of the batch; evaluation uses the running
+/// mean and the running unbiased variance. Images are `[row][column][channel]`.
+///
+/// Values that differ between channels are repeated over a *slab*, which is a whole number of positions (`slab_len`).
 pub struct BatchNorm {
     shape: Shape,
     activation: Activation,
-    /// Positions taken in.
-    seen: usize,
+    /// Number of positions that were accumulated.
+    count: usize,
     inverse_std: Vec<f32>,
     affine: Affine,
-    /// What the backward pass takes off a gradient, and off it for each unit of deviation, for each place in a slab.
+    /// The backward pass is `dx = scale·(dy − offset − (x − μ)·slope)`, tiled over a slab, with `offset = mean(dy)` and
+    /// `slope = mean(dy·(x − μ))/(σ² + ε)`.
     offset: Vec<f32>,
     slope: Vec<f32>,
-    /// Two sums for each place in a slab: over a block in f32, over all in f64.
+    /// Two sums for each index of a slab: over a block in f32, and over the batch in f64.
     partial: [Vec<f32>; 2],
     total: [Vec<f64>; 2],
 }
 
-/// What normalisation does to the value at each place of a slab: channel after channel, again and again.
+/// The normalisation `(x − mean)·scale + shift`, its values tiled over a slab.
 struct Affine {
     mean: Vec<f32>,
     scale: Vec<f32>,
     shift: Vec<f32>,
 }
 
-/// Slabs that are added up in f32 before the sums go to f64, so that rounding stays near 1e-6.
+/// Slabs that are added up in f32 before the sums go to f64. This keeps rounding near 1e-6.
 const BLOCK: usize = 64;
 
 impl BatchNorm {
-    /// A layer on examples of shape `shape`, with an activation after it: the identity or ReLU.
+    /// A layer on examples of shape `shape`. The activation is the identity or ReLU.
     ///
     /// # Panics
     /// For another activation.
@@ -49,7 +53,7 @@ impl BatchNorm {
         BatchNorm {
             shape,
             activation,
-            seen: 0,
+            count: 0,
             inverse_std: vec![0.0; shape.channels],
             affine: Affine { mean: slab.clone(), scale: slab.clone(), shift: slab.clone() },
             offset: slab.clone(),
@@ -59,10 +63,10 @@ impl BatchNorm {
         }
     }
 
-    /// Add to `self.total` two values for each position: what `terms` makes of a value of `x`, one of `d`, and mean, scale
-    /// and shift.
+    /// Adds two terms for each value to `self.total`: the result of `terms` for a value of `x`, the one of `d`, and their mean,
+    /// scale and shift.
     #[inline(always)]
-    fn add_up(&mut self, x: &[f32], d: &[f32], terms: impl Fn(f32, f32, [f32; 3]) -> [f32; 2]) {
+    fn add_terms(&mut self, x: &[f32], d: &[f32], terms: impl Fn(f32, f32, [f32; 3]) -> [f32; 2]) {
         let slab = self.offset.len();
         for (x, d) in x.chunks(BLOCK * slab).zip(d.chunks(BLOCK * slab)) {
             let [first, second] = &mut self.partial;
@@ -84,8 +88,8 @@ impl BatchNorm {
         }
     }
 
-    /// Bring the sums for each channel together at the beginning of `self.total`.
-    fn sum_places(&mut self) {
+    /// Adds up the sums of each channel at the beginning of `self.total`.
+    fn sum_positions(&mut self) {
         let channels = self.shape.channels;
         for total in &mut self.total {
             for i in channels..total.len() {
@@ -94,24 +98,25 @@ impl BatchNorm {
         }
     }
 
-    /// Begin the statistics of a batch.
-    pub(crate) fn begin(&mut self) {
+    /// Resets the statistics before a batch.
+    pub(crate) fn reset(&mut self) {
         self.total.iter_mut().for_each(|t| t.fill(0.0));
-        self.seen = 0;
+        self.count = 0;
     }
 
-    /// Take in a piece of the batch: deviations from the values of its first position are added up.
-    pub(crate) fn take_in(&mut self, piece: &[f32]) {
-        if self.seen == 0 {
-            spread(&mut self.affine.mean, &piece[..self.shape.channels]);
+    /// Accumulates the statistics of a chunk of the batch. The deviations from the values of the batch's first position are
+    /// added up, which loses fewer digits than the values themselves.
+    pub(crate) fn accumulate(&mut self, chunk: &[f32]) {
+        if self.count == 0 {
+            tile(&mut self.affine.mean, &chunk[..self.shape.channels]);
         }
-        self.seen += piece.len() / self.shape.channels;
+        self.count += chunk.len() / self.shape.channels;
         vectorized(
             #[inline(always)]
             || {
-                self.add_up(
-                    piece,
-                    piece,
+                self.add_terms(
+                    chunk,
+                    chunk,
                     #[inline(always)]
                     |x, _, [near, ..]| [x - near, (x - near) * (x - near)],
                 )
@@ -119,10 +124,10 @@ impl BatchNorm {
         );
     }
 
-    /// Mean and biased variance of each channel of what was taken in, to `self.total`.
-    fn conclude(&mut self) {
-        self.sum_places();
-        let (count, [means, variances]) = (self.seen as f64, &mut self.total);
+    /// Computes mean and biased variance of each channel from the sums, in place, in `self.total`.
+    fn finish_statistics(&mut self) {
+        self.sum_positions();
+        let (count, [means, variances]) = (self.count as f64, &mut self.total);
         for ((mean, variance), near) in means.iter_mut().zip(variances).zip(&self.affine.mean).take(self.shape.channels)
         {
             let offset = *mean / count;
@@ -132,8 +137,8 @@ impl BatchNorm {
     }
 }
 
-/// Write the values of each channel to every place of a slab that belongs to it.
-fn spread(slab: &mut [f32], channels: &[f32]) {
+/// Writes the channels' values to every position of a slab.
+fn tile(slab: &mut [f32], channels: &[f32]) {
     slab.chunks_exact_mut(channels.len()).for_each(|position| position.copy_from_slice(channels));
 }
 
@@ -160,56 +165,44 @@ impl Layer for BatchNorm {
         vec![info("running_mean", 0.0), info("running_var", 1.0)]
     }
 
-    fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], _: usize, mode: &mut Mode<'_>) {
+    fn forward(&mut self, pass: Pass<'_>, buffers: &mut [f32], y: &mut [f32], mode: &mut Mode<'_>) {
         if let Mode::Train(_) = mode {
-            self.begin();
-            self.take_in(x);
+            self.reset();
+            self.accumulate(pass.x);
         }
-        self.normalize(p, b, x, None, self.activation, y, mode);
+        self.normalize(pass, buffers, None, y, mode);
     }
 
-    fn backward(
-        &mut self,
-        p: &[f32],
-        x: &[f32],
-        _: &[f32],
-        dy: &mut [f32],
-        dx: Option<&mut [f32]>,
-        grads: &mut [f32],
-        _: usize,
-    ) {
-        self.gradients(p, x, dy, self.activation, grads);
+    fn backward(&mut self, pass: Pass<'_>, _: &[f32], dy: &mut [f32], dx: Option<&mut [f32]>, grads: &mut [f32]) {
+        self.param_gradients(pass.params, pass.x, dy, self.activation, grads);
         if let Some(dx) = dx {
-            self.pass_back(x, dy, self.activation, dx);
+            self.input_gradient(pass.x, dy, self.activation, dx);
         }
     }
 }
 
 impl BatchNorm {
-    /// The forward pass, in training after `x` was taken in; `added` is added before the activation, which is ReLU or the
-    /// identity.
+    /// The forward pass; in training all of `pass.x` must have been accumulated. `added` is added before the activation.
     pub(crate) fn normalize(
         &mut self,
-        p: &[f32],
-        b: &mut [f32],
-        x: &[f32],
+        pass: Pass<'_>,
+        buffers: &mut [f32],
         added: Option<&[f32]>,
-        activation: Activation,
         y: &mut [f32],
         mode: &mut Mode<'_>,
     ) {
         let channels = self.shape.channels;
-        let (running_mean, running_var) = b.split_at_mut(channels);
+        let (running_mean, running_var) = buffers.split_at_mut(channels);
         if let Mode::Train(_) = mode {
-            self.conclude();
+            self.finish_statistics();
         }
-        let count = self.seen as f64;
+        let count = self.count as f64;
         for c in 0..channels {
             let (mean, variance) = match mode {
                 Mode::Eval => (f64::from(running_mean[c]), f64::from(running_var[c])),
                 Mode::Train(_) => {
                     let (mean, variance) = (self.total[0][c], self.total[1][c]);
-                    // A single value has no unbiased variance; its own, zero, is used.
+                    // A single value has no unbiased variance; zero, its biased one, is used.
                     let unbiased = variance * count / (count - 1.0).max(1.0);
                     let mix = |old: f32, new: f64| ((1.0 - MOMENTUM) * f64::from(old) + MOMENTUM * new) as f32;
                     running_mean[c] = mix(running_mean[c], mean);
@@ -220,23 +213,31 @@ impl BatchNorm {
             self.affine.mean[c] = mean as f32;
             self.inverse_std[c] = (1.0 / (variance + EPS).sqrt()) as f32;
         }
-        self.affine.set(p, &self.inverse_std);
+        self.affine.set(pass.params, &self.inverse_std);
+        let with_relu = self.activation == Activation::Relu;
         vectorized(
             #[inline(always)]
-            || self.affine.apply(x, added, activation == Activation::Relu, y),
+            || self.affine.apply(pass.x, added, with_relu, y),
         );
     }
 
-    /// The gradients of `γ` and `β`, and what [`BatchNorm::pass_back`] needs; `activation` may be ReLU only if nothing was
-    /// added before it.
-    pub(crate) fn gradients(&mut self, p: &[f32], x: &[f32], dy: &[f32], activation: Activation, grads: &mut [f32]) {
-        self.affine.set(p, &self.inverse_std);
+    /// Computes the gradients of γ and β, and the statistics that [`BatchNorm::input_gradient`] needs. `dy` is the gradient
+    /// after `activation`, which may be ReLU only if nothing was added before it.
+    pub(crate) fn param_gradients(
+        &mut self,
+        params: &[f32],
+        x: &[f32],
+        dy: &[f32],
+        activation: Activation,
+        grads: &mut [f32],
+    ) {
+        self.affine.set(params, &self.inverse_std);
         self.total.iter_mut().for_each(|t| t.fill(0.0));
         match activation {
-            Activation::Relu => self.add_up_gradients::<true>(x, dy),
-            _ => self.add_up_gradients::<false>(x, dy),
+            Activation::Relu => self.add_terms_gradients::<true>(x, dy),
+            _ => self.add_terms_gradients::<false>(x, dy),
         }
-        self.sum_places();
+        self.sum_positions();
         let channels = self.shape.channels;
         let count = (x.len() / channels) as f64;
         for c in 0..channels {
@@ -246,20 +247,20 @@ impl BatchNorm {
             self.offset[c] = (self.total[0][c] / count) as f32;
             self.slope[c] = (d_gamma / count) as f32 * inverse_std;
         }
-        repeat(&mut self.offset, channels);
-        repeat(&mut self.slope, channels);
+        tile_first(&mut self.offset, channels);
+        tile_first(&mut self.slope, channels);
     }
 
-    fn add_up_gradients<const RELU: bool>(&mut self, x: &[f32], dy: &[f32]) {
+    fn add_terms_gradients<const RELU: bool>(&mut self, x: &[f32], dy: &[f32]) {
         vectorized(
             #[inline(always)]
             || {
-                self.add_up(
+                self.add_terms(
                     x,
                     dy,
                     #[inline(always)]
                     |x, d, affine| {
-                        let d = passing::<RELU>(d, x, affine);
+                        let d = before_relu::<RELU>(d, x, affine);
                         [d, d * (x - affine[0])]
                     },
                 )
@@ -267,15 +268,15 @@ impl BatchNorm {
         );
     }
 
-    /// The gradient of a piece of the input, after [`BatchNorm::gradients`] of the whole batch.
-    pub(crate) fn pass_back(&self, x: &[f32], dy: &[f32], activation: Activation, dx: &mut [f32]) {
+    /// Computes the gradient of a chunk of the input, after [`BatchNorm::param_gradients`] of the whole batch.
+    pub(crate) fn input_gradient(&self, x: &[f32], dy: &[f32], activation: Activation, dx: &mut [f32]) {
         match activation {
-            Activation::Relu => self.pass_back_through::<true>(x, dy, dx),
-            _ => self.pass_back_through::<false>(x, dy, dx),
+            Activation::Relu => self.input_gradient_through::<true>(x, dy, dx),
+            _ => self.input_gradient_through::<false>(x, dy, dx),
         }
     }
 
-    fn pass_back_through<const RELU: bool>(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    fn input_gradient_through<const RELU: bool>(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
         let (slab, Affine { mean, scale, shift }) = (self.offset.len(), &self.affine);
         vectorized(
             #[inline(always)]
@@ -285,7 +286,7 @@ impl BatchNorm {
                     let (d, x, mean, scale, shift) = (&d[..n], &x[..n], &mean[..n], &scale[..n], &shift[..n]);
                     let (offset, slope) = (&self.offset[..n], &self.slope[..n]);
                     for i in 0..n {
-                        let d = passing::<RELU>(d[i], x[i], [mean[i], scale[i], shift[i]]);
+                        let d = before_relu::<RELU>(d[i], x[i], [mean[i], scale[i], shift[i]]);
                         dx[i] = scale[i] * (d - offset[i] - (x[i] - mean[i]) * slope[i]);
                     }
                 }
@@ -294,23 +295,23 @@ impl BatchNorm {
     }
 }
 
-/// Write the first `channels` values of a slab again and again.
-fn repeat(slab: &mut [f32], channels: usize) {
+/// Writes the first `channels` values of a slab to its other positions.
+fn tile_first(slab: &mut [f32], channels: usize) {
     let (first, rest) = slab.split_at_mut(channels);
-    spread(rest, first);
+    tile(rest, first);
 }
 
 impl Affine {
-    /// From `γ, β` in `p` and the first channels' means.
-    fn set(&mut self, p: &[f32], inverse_std: &[f32]) {
+    /// Sets all values from γ and β in `params`, and from the means at the beginning of `self.mean`.
+    fn set(&mut self, params: &[f32], inverse_std: &[f32]) {
         let channels = inverse_std.len();
-        let (gamma, beta) = p.split_at(channels);
+        let (gamma, beta) = params.split_at(channels);
         for c in 0..channels {
             self.scale[c] = gamma[c] * inverse_std[c];
         }
         self.shift[..channels].copy_from_slice(beta);
         for slab in [&mut self.mean, &mut self.scale, &mut self.shift] {
-            repeat(slab, channels);
+            tile_first(slab, channels);
         }
     }
 
@@ -369,9 +370,9 @@ fn normalized(x: f32, [mean, scale, shift]: [f32; 3]) -> f32 {
     (x - mean) * scale + shift
 }
 
-/// The gradient `d` past ReLU, if there is one: none where the output was cut off. Whether it was is found out anew, which
-/// costs less than reading the output.
+/// The gradient before ReLU, if there is one: zero where ReLU cut the value off, `d` elsewhere. Computing the value again costs
+/// less than reading the output.
 #[inline(always)]
-fn passing<const RELU: bool>(d: f32, x: f32, affine: [f32; 3]) -> f32 {
+fn before_relu<const RELU: bool>(d: f32, x: f32, affine: [f32; 3]) -> f32 {
     if RELU && normalized(x, affine) <= 0.0 { 0.0 } else { d }
 }

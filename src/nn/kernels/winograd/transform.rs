@@ -1,13 +1,13 @@
 //! The transforms of images to tiles and back, a vector of neighbouring channels at a time. No closure is handed to the
-//! standard library here: it would not be inlined, and so be compiled without the vector instructions.
+//! standard library here, because it would not be inlined and would then be compiled without vector instructions.
 
 use super::{A, A2, B, B2, COMPONENTS, OUT, SIDE};
-use crate::nn::gemm::Update;
-use crate::nn::layer::Shape;
+use crate::nn::kernels::gemm::Update;
+use crate::nn::model::Shape;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// A place that is in no image, also with a few images' lengths added.
+/// An index outside of every image. It stays outside if the lengths of a few images are added.
 const OUTSIDE: usize = usize::MAX / 4;
 /// Rows and columns that neighbouring tiles share.
 const SHARED: usize = SIDE - OUT;
@@ -16,7 +16,7 @@ const SHARED: usize = SIDE - OUT;
 #[derive(Clone, Copy)]
 pub struct Plane {
     pub shape: Shape,
-    /// The place in the batch that the values at hand begin with.
+    /// Index in the batch of the first value of the slice at hand.
     pub origin: usize,
     /// Zeros around an image.
     pub padding: usize,
@@ -26,35 +26,35 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Where the `N` rows of a row of tiles begin.
+    /// Where each of the `N` rows of a row of tiles begins, or [`OUTSIDE`].
     #[inline(always)]
     fn rows<const N: usize>(&self, row: usize) -> [usize; N] {
         let (image, top) = (row / self.down, row % self.down * OUT);
-        let mut places = [OUTSIDE; N];
-        for (i, place) in places.iter_mut().enumerate() {
+        let mut starts = [OUTSIDE; N];
+        for (i, start) in starts.iter_mut().enumerate() {
             let y = (top + i).wrapping_sub(self.padding);
             if y < self.shape.height {
-                *place = image * self.shape.len() + y * self.shape.row_len() - self.origin;
+                *start = image * self.shape.len() + y * self.shape.row_len() - self.origin;
             }
         }
-        places
+        starts
     }
 
-    /// Where the `N` columns of a tile are in their row.
+    /// Where each of the `N` columns of a tile begins in its row, or [`OUTSIDE`].
     #[inline(always)]
     fn columns<const N: usize>(&self, tile: usize) -> [usize; N] {
-        let mut places = [OUTSIDE; N];
-        for (i, place) in places.iter_mut().enumerate() {
+        let mut starts = [OUTSIDE; N];
+        for (i, start) in starts.iter_mut().enumerate() {
             let x = (OUT * tile + i).wrapping_sub(self.padding);
             if x < self.shape.width {
-                *place = x * self.shape.channels;
+                *start = x * self.shape.channels;
             }
         }
-        places
+        starts
     }
 
-    /// What is first touched by a row of tiles.
-    fn begun(&self, row: usize) -> Range<usize> {
+    /// The range that a row of tiles is the first one to cover.
+    fn first_covered(&self, row: usize) -> Range<usize> {
         let (image, tile) = (row / self.down, row % self.down);
         let end = |tile: usize| (OUT * tile + SHARED).saturating_sub(self.padding).min(self.shape.height);
         let first = if tile == 0 { 0 } else { end(tile) };
@@ -67,11 +67,11 @@ impl Plane {
 pub enum Step<'a> {
     /// Tiles ← `Bᵀ images B`.
     Input(&'a [f32]),
-    /// Piece ← `Aᵀ tiles A`.
+    /// Chunk of the output ← `Aᵀ tiles A`.
     Output(&'a mut [f32]),
-    /// Tiles ← `A piece Aᵀ`.
+    /// Tiles ← `A chunk Aᵀ`.
     OutputGradient(&'a [f32]),
-    /// Images ← `B tiles Bᵀ`, or that added to them, overlapping tiles added up.
+    /// Images ← `B tiles Bᵀ`, or images ← images + `B tiles Bᵀ`; overlapping tiles are added up.
     InputGradient(&'a mut [f32], Update),
 }
 
@@ -101,7 +101,7 @@ impl WithSimd for Transform<'_> {
     }
 }
 
-/// The components, of one length: that lets the compiler check one index for all of them.
+/// The components. They have one length, so the compiler checks one index for all of them.
 type Components<'a> = [&'a mut [f32]; COMPONENTS];
 
 #[inline(always)]
@@ -110,10 +110,10 @@ fn apart(tiles: &mut [f32], component: usize) -> Components<'_> {
     std::array::from_fn(|_| components.next().unwrap_or_default())
 }
 
-/// Vectors, one for each row or column of a tile.
+/// One vector for each row or column of a tile.
 type Line<S> = [<S as Simd>::f32s; SIDE];
 
-/// Vectors, one for each row or column of a tile's output.
+/// One vector for each row or column of a tile's output.
 type Short<S> = [<S as Simd>::f32s; OUT];
 
 /// `c x`.
@@ -128,7 +128,7 @@ fn plus<S: Simd>(simd: S, c: f32, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(simd.splat_f32s(c), x, y)
 }
 
-/// What the values at a point and at its negative make of even powers, and of odd ones.
+/// The contributions of even and of odd powers, from the values at a point and at its negative.
 #[inline(always)]
 fn parts<S: Simd>(simd: S, point: f32, plus: S::f32s, minus: S::f32s) -> (S::f32s, S::f32s) {
     (simd.add_f32s(plus, minus), times(simd, point, simd.sub_f32s(plus, minus)))
@@ -193,7 +193,8 @@ fn output_adjoint<S: Simd>(simd: S, v: Short<S>) -> Line<S> {
     ]
 }
 
-/// Neighbouring tiles share two columns, which are read and transformed once: channel after channel along a row of tiles.
+/// Goes along a row of tiles, channel after channel. Neighbouring tiles share two columns, which are read and transformed
+/// once.
 #[inline(always)]
 fn input<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, x: &[f32], tiles: &mut Components<'_>) {
     let channels = plane.shape.channels;
@@ -224,7 +225,7 @@ fn input<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, x: &[f32], tiles: &
     }
 }
 
-/// Row `i` of columns, or the other way round.
+/// Row `i` of a block that is stored by columns, or column `i` of one that is stored by rows.
 #[inline(always)]
 fn across<S: Simd, const N: usize, const M: usize>(columns: &[[S::f32s; N]; M], i: usize) -> [S::f32s; M] {
     let mut row = [columns[0][i]; M];
@@ -234,7 +235,7 @@ fn across<S: Simd, const N: usize, const M: usize>(columns: &[[S::f32s; N]; M], 
     row
 }
 
-/// `Bᵀ` of the column at `x_at` in the rows `ys`.
+/// `Bᵀ` times the column at `x_at` in the rows `ys`.
 #[inline(always)]
 fn vertical<S: Simd>(simd: S, x: &[f32], ys: [usize; SIDE], x_at: usize) -> Line<S> {
     let mut d = [simd.splat_f32s(0.0); SIDE];
@@ -296,7 +297,8 @@ fn output_gradient<S: Simd>(simd: S, plane: Plane, rows: Range<usize>, dy: &[f32
     }
 }
 
-/// The two columns that a tile shares with the next one are carried on to it instead of being written twice.
+/// Goes along a row of tiles, channel after channel. The two columns that a tile shares with the next one are carried over to
+/// it instead of being written twice.
 #[inline(always)]
 fn input_gradient<S: Simd>(
     simd: S,
@@ -309,7 +311,7 @@ fn input_gradient<S: Simd>(
     let channels = plane.shape.channels;
     for (done, row) in rows.enumerate() {
         if update == Update::Overwrite {
-            dx[plane.begun(row)].fill(0.0);
+            dx[plane.first_covered(row)].fill(0.0);
         }
         let ys = plane.rows::<SIDE>(row);
         for channel in (0..channels).step_by(S::F32_LANES) {
@@ -344,14 +346,14 @@ fn input_gradient<S: Simd>(
     }
 }
 
-/// Column `j` of the tiles at `from`.
+/// Column `j` of the tile whose values begin at `from` in each component.
 #[inline(always)]
 fn column<S: Simd>(tiles: &Components<'_>, j: usize, from: usize) -> Line<S> {
     let at = |i: usize| S::as_simd_f32s(&tiles[SIDE * i + j][from..from + S::F32_LANES]).0[0];
     [at(0), at(1), at(2), at(3), at(4), at(5)]
 }
 
-/// The vector at a place, or zeros outside.
+/// The vector at index `at`, or zeros outside.
 #[inline(always)]
 fn vector<S: Simd>(simd: S, values: &[f32], at: usize) -> S::f32s {
     match values.get(at..at + S::F32_LANES) {
@@ -360,7 +362,7 @@ fn vector<S: Simd>(simd: S, values: &[f32], at: usize) -> S::f32s {
     }
 }
 
-/// Put a vector at a place, unless that is outside.
+/// Writes a vector at index `at`, unless that is outside.
 #[inline(always)]
 fn put<S: Simd>(values: &mut [f32], at: usize, v: S::f32s) {
     if let Some(values) = values.get_mut(at..at + S::F32_LANES) {
@@ -368,11 +370,11 @@ fn put<S: Simd>(values: &mut [f32], at: usize, v: S::f32s) {
     }
 }
 
-/// Add a vector to that at a place, unless that is outside.
+/// Adds a vector to the one at index `at`, unless that is outside.
 #[inline(always)]
 fn add_to<S: Simd>(simd: S, values: &mut [f32], at: usize, v: S::f32s) {
     if let Some(values) = values.get_mut(at..at + S::F32_LANES) {
-        let place = &mut S::as_mut_simd_f32s(values).0[0];
-        *place = simd.add_f32s(*place, v);
+        let sum = &mut S::as_mut_simd_f32s(values).0[0];
+        *sum = simd.add_f32s(*sum, v);
     }
 }

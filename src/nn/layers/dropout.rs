@@ -1,14 +1,15 @@
 //! Dropout (`torch.nn.Dropout`).
 
-use crate::nn::layer::{Layer, Mode, Shape};
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::layers::{Layer, Mode, Pass};
+use crate::nn::model::Shape;
 use rand::Rng as _;
 
-/// Zeroes each value with probability `p` while training and multiplies the others by 1/(1−p); identity otherwise.
+/// While training, zeroes each value with probability `p` and multiplies the others by 1/(1−p); the identity otherwise.
 pub struct Dropout {
     shape: Shape,
     p: f32,
-    /// Of each value in the last training pass, whether it was kept: a byte, as the values are many and memory is slow.
+    /// Whether each value of the last training pass was kept. It is a byte because memory is slower than the conversion.
     kept: Vec<u8>,
 }
 
@@ -24,13 +25,13 @@ impl Dropout {
         Ok(Dropout { shape, p, kept: vec![0; shape.len() * max_batch] })
     }
 
-    /// What a kept value is multiplied by.
+    /// The factor of a kept value.
     fn scale(&self) -> f32 {
         1.0 / (1.0 - self.p)
     }
 }
 
-/// What a value is multiplied by.
+/// The factor of a value.
 #[inline(always)]
 fn factor(kept: u8, scale: f32) -> f32 {
     if kept == 0 { 0.0 } else { scale }
@@ -41,15 +42,15 @@ impl Layer for Dropout {
         self.shape
     }
 
-    fn forward(&mut self, _: &[f32], _: &mut [f32], x: &[f32], y: &mut [f32], _: usize, mode: &mut Mode<'_>) {
+    fn forward(&mut self, pass: Pass<'_>, _: &mut [f32], y: &mut [f32], mode: &mut Mode<'_>) {
         let Mode::Train(rng) = mode else {
-            y.copy_from_slice(x);
+            y.copy_from_slice(pass.x);
             return;
         };
-        // 16 random bits a value: half the cost of 32, and exact for the usual p.
+        // A value takes 16 random bits: half the cost of 32, and exact for the usual p.
         let (threshold, scale) = ((self.p * 65536.0).round() as u32, self.scale());
         let mut bytes = [0u8; 2048];
-        for ((x, y), kept) in x.chunks(1024).zip(y.chunks_mut(1024)).zip(self.kept.chunks_mut(1024)) {
+        for ((x, y), kept) in pass.x.chunks(1024).zip(y.chunks_mut(1024)).zip(self.kept.chunks_mut(1024)) {
             let bytes = &mut bytes[..2 * x.len()];
             rng.fill_bytes(bytes);
             vectorized(
@@ -64,16 +65,7 @@ impl Layer for Dropout {
         }
     }
 
-    fn backward(
-        &mut self,
-        _: &[f32],
-        _: &[f32],
-        _: &[f32],
-        dy: &mut [f32],
-        dx: Option<&mut [f32]>,
-        _: &mut [f32],
-        _: usize,
-    ) {
+    fn backward(&mut self, _: Pass<'_>, _: &[f32], dy: &mut [f32], dx: Option<&mut [f32]>, _: &mut [f32]) {
         let Some(dx) = dx else { return };
         let scale = self.scale();
         vectorized(

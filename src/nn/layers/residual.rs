@@ -1,20 +1,21 @@
 //! The basic block of residual networks, with torchvision's parameter names.
 
-use crate::nn::activation::activation_backward;
-use crate::nn::aligned::{AlignedVec, zeros};
-use crate::nn::conv::Window;
-use crate::nn::conv_norm::ConvNorm;
-use crate::nn::gemm::Update::{self, Add, Overwrite};
-use crate::nn::layer::Activation::{Identity, Relu};
-use crate::nn::layer::{Layer, Mode, ParamInfo, Shape};
-use crate::nn::simd::vectorized;
+use crate::nn::kernels::aligned::{AlignedVec, zeros};
+use crate::nn::kernels::gemm::Update::{self, Add, Overwrite};
+use crate::nn::kernels::simd::vectorized;
+use crate::nn::kernels::window::Window;
+use crate::nn::layers::activation::activation_backward;
+use crate::nn::layers::conv_norm::ConvNorm;
+use crate::nn::layers::{Layer, Mode, ParamInfo, Pass, total_len};
+use crate::nn::model::Activation::{Identity, Relu};
+use crate::nn::model::Shape;
 use std::ops::Range;
 
 /// `relu(bn2(conv2(relu(bn1(conv1(x))))) + skip(x))` (`torchvision.models.resnet.BasicBlock`).
 pub struct Residual {
     first: Stage,
     second: Stage,
-    /// Absent where the input can be added as it is.
+    /// Absent if the input itself can be added.
     skip: Option<Stage>,
     /// The first stage's output.
     hidden: AlignedVec,
@@ -30,16 +31,12 @@ struct Stage {
     buffers: Range<usize>,
 }
 
-fn total(infos: &[ParamInfo]) -> usize {
-    infos.iter().map(ParamInfo::len).sum()
-}
-
 impl Stage {
-    /// The stage whose parameters and buffers start where those of `before` end.
+    /// A stage whose parameters and buffers begin where those of `before` end.
     fn new(names: [&'static str; 2], layer: ConvNorm, before: Option<&Stage>) -> Self {
         let (param, buffer) = before.map_or((0, 0), |s| (s.params.end, s.buffers.end));
-        let params = param..param + total(&layer.params());
-        let buffers = buffer..buffer + total(&layer.buffers());
+        let params = param..param + total_len(&layer.params());
+        let buffers = buffer..buffer + total_len(&layer.buffers());
         Stage { names, layer, params, buffers }
     }
 
@@ -54,27 +51,31 @@ impl Stage {
 
     fn forward(
         &mut self,
-        p: &[f32],
-        b: &mut [f32],
-        x: &[f32],
+        pass: Pass<'_>,
+        buffers: &mut [f32],
         added: Option<&[f32]>,
         y: &mut [f32],
         mode: &mut Mode<'_>,
     ) {
-        self.layer.forward_with(&p[self.params.clone()], &mut b[self.buffers.clone()], x, added, y, mode);
+        let pass = self.own(pass);
+        self.layer.forward_with(pass, &mut buffers[self.buffers.clone()], added, y, mode);
     }
 
     fn backward(
         &mut self,
-        p: &[f32],
-        x: &[f32],
+        pass: Pass<'_>,
         dy: &[f32],
         added: bool,
         dx: Option<(&mut [f32], Update)>,
         grads: &mut [f32],
     ) {
-        let params = self.params.clone();
-        self.layer.backward_with(&p[params.clone()], x, dy, added, dx, &mut grads[params]);
+        let pass = self.own(pass);
+        self.layer.backward_with(pass, dy, added, dx, &mut grads[self.params.clone()]);
+    }
+
+    /// `pass` with this stage's part of the block's parameters.
+    fn own<'a>(&self, pass: Pass<'a>) -> Pass<'a> {
+        Pass { params: &pass.params[self.params.clone()], ..pass }
     }
 }
 
@@ -83,7 +84,7 @@ fn named(prefix: &str, info: ParamInfo) -> ParamInfo {
 }
 
 impl Residual {
-    /// A block from `input` to `channels`, the first convolution with `stride`.
+    /// A block from `input` to `channels`, whose first convolution has the stride `stride`.
     ///
     /// # Errors
     /// A message, if a number is zero.
@@ -123,36 +124,27 @@ impl Layer for Residual {
         self.stages().flat_map(Stage::buffers).collect()
     }
 
-    fn forward(&mut self, p: &[f32], b: &mut [f32], x: &[f32], y: &mut [f32], _: usize, mode: &mut Mode<'_>) {
+    fn forward(&mut self, pass: Pass<'_>, buffers: &mut [f32], y: &mut [f32], mode: &mut Mode<'_>) {
         let hidden = &mut self.hidden[..y.len()];
-        self.first.forward(p, b, x, None, hidden, mode);
+        self.first.forward(pass, buffers, None, hidden, mode);
         let skip: &[f32] = match &mut self.skip {
             Some(stage) => {
                 let out = &mut self.skip_output[..y.len()];
-                stage.forward(p, b, x, None, out, mode);
+                stage.forward(pass, buffers, None, out, mode);
                 out
             }
-            None => x,
+            None => pass.x,
         };
-        self.second.forward(p, b, hidden, Some(skip), y, mode);
+        self.second.forward(Pass { x: hidden, ..pass }, buffers, Some(skip), y, mode);
     }
 
-    fn backward(
-        &mut self,
-        p: &[f32],
-        x: &[f32],
-        y: &[f32],
-        dy: &mut [f32],
-        mut dx: Option<&mut [f32]>,
-        grads: &mut [f32],
-        _: usize,
-    ) {
+    fn backward(&mut self, pass: Pass<'_>, y: &[f32], dy: &mut [f32], mut dx: Option<&mut [f32]>, grads: &mut [f32]) {
         activation_backward(Relu, y, dy);
         let (hidden, d_hidden) = (&self.hidden[..dy.len()], &mut self.d_hidden[..dy.len()]);
-        self.second.backward(p, hidden, dy, true, Some((d_hidden, Overwrite)), grads);
-        self.first.backward(p, x, d_hidden, false, dx.as_deref_mut().map(|dx| (dx, Overwrite)), grads);
+        self.second.backward(Pass { x: hidden, ..pass }, dy, true, Some((d_hidden, Overwrite)), grads);
+        self.first.backward(pass, d_hidden, false, dx.as_deref_mut().map(|dx| (dx, Overwrite)), grads);
         match (&mut self.skip, dx) {
-            (Some(stage), dx) => stage.backward(p, x, dy, false, dx.map(|dx| (dx, Add)), grads),
+            (Some(stage), dx) => stage.backward(pass, dy, false, dx.map(|dx| (dx, Add)), grads),
             (None, Some(dx)) => add(dx, dy),
             (None, None) => {}
         }
