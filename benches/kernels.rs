@@ -20,8 +20,10 @@ use lrpilot::run::RunConfig;
 use lrpilot::schedule::Learned;
 use lrpilot::schedule::learned::Provenance;
 use lrpilot::task::data::Examples;
-use lrpilot::task::{Knobs, Measurement, NoisyQuadratic, Preset, Task, TaskConfig};
+use lrpilot::task::{ConfiguredTask, NoisyQuadratic, Preset, Task, TaskConfig, TaskSource as _};
+use lrpilot_core::{Group, Hyperparameters, Measurement, RunSpec};
 use rand::RngExt as _;
+use std::sync::Arc;
 
 fn main() {
     divan::main();
@@ -228,10 +230,9 @@ fn policy(observation: usize) -> Policy {
 
 fn quadratic(formulation: Formulation) -> (RunConfig, LrEnv) {
     let config = RunConfig::preset("noisy-quadratic", formulation).expect("a known preset");
-    let TaskConfig::NoisyQuadratic(task) = config.task.clone() else { unreachable!("as its name says") };
-    let task = NoisyQuadratic::new(task).expect("a valid preset");
-    let parts = config.env.parts(task.spec()).expect("valid parts");
-    (config, LrEnv::new(Box::new(task), parts))
+    let source = Arc::new(ConfiguredTask::new(&config.task, None).expect("a valid preset"));
+    let parts = config.env.parts(source.spec()).expect("valid parts");
+    (config, LrEnv::new(source, parts).expect("a valid task"))
 }
 
 /// The policy's forward pass on one observation, as in a rollout.
@@ -262,24 +263,25 @@ fn ppo_update(bencher: Bencher) {
 #[divan::bench(args = [3, 30])]
 fn learned_decision(bencher: Bencher, layers: usize) {
     let (config, env) = quadratic(Formulation::Pilot);
-    let TaskConfig::NoisyQuadratic(task) = config.task else { unreachable!("as its name says") };
-    let task = NoisyQuadratic::new(task).expect("a valid preset");
-    let control = config.env.parts(task.spec()).expect("valid parts").control;
+    let source = ConfiguredTask::new(&config.task, None).expect("a valid preset");
+    let spec = config.env.parts(source.spec()).expect("valid parts").policy;
     let policy = policy(env.observation_space().dim());
-    let mut learned = Learned::new(policy, control, Provenance::default()).expect("a fitting policy");
+    let groups = (0..layers).map(|i| Group::new(format!("layer {i}"), 100)).collect();
+    let run = RunSpec { groups, ..source.spec().run() };
+    let learned = Learned::new(policy, spec, run.clone(), Provenance::default()).expect("a fitting policy");
     let measured = Measurement {
-        train_loss: 0.5,
-        val_loss: 0.6,
+        train_loss: Some(0.5),
+        val_loss: Some(0.6),
         grad_norms: vec![0.1; layers],
         weight_norms: vec![1.0; layers],
         update_norms: vec![0.01; layers],
-        grad_norm_mean: 0.2,
-        path_length: 0.1,
-        displacement: 0.05,
+        grad_norm_mean: Some(0.2),
+        path_length: Some(0.1),
+        displacement: Some(0.05),
         ..Measurement::default()
     };
-    learned.start(&measured, 1000, None);
-    bencher.bench_local(|| learned.observe(black_box(&measured)));
+    let mut running = learned.start(&run, &measured, None).expect("a run in range");
+    bencher.bench_local(|| running.observe(black_box(&measured)));
 }
 
 /// Model, optimizer and batch of each preset; two models that no preset has.
@@ -318,5 +320,5 @@ fn quadratic_interval(bencher: Bencher) {
     let TaskConfig::NoisyQuadratic(config) = Preset::NoisyQuadratic.config() else { unreachable!("as its name says") };
     let mut task = NoisyQuadratic::new(config).expect("a valid preset");
     task.reset(0).expect("nothing to fail");
-    bencher.bench_local(|| task.advance(&Knobs::lr(0.1)).expect("nothing to fail").val_loss);
+    bencher.bench_local(|| task.advance(&Hyperparameters::lr(0.1)).expect("nothing to fail").val_loss);
 }

@@ -2,6 +2,9 @@
 //! input that harms nothing.
 
 use assert_cmd::cargo::cargo_bin;
+use lrpilot_core::control::{Action, Observation, OnDivergence};
+use lrpilot_core::schedule::Provenance;
+use lrpilot_core::{Learned, OptimizerFamily, Policy, PolicySpec, RunSpec};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -198,7 +201,7 @@ fn evaluate_prints_a_row_for_each_seed() {
 fn evaluate_says_where_the_anchor_replaces_the_lr() {
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("policy.safetensors");
-    std::fs::write(&policy, lrpilot::schedule::learned::example_file()).unwrap();
+    step_down().save(&policy).unwrap();
     let told = |lr: &str| {
         let mut command = Command::new(cargo_bin("lrpilot"));
         command.args(["--progress", "json", "evaluate", "digits", "--set", "task.horizon=2", "--lr", lr, "--schedule"]);
@@ -206,7 +209,7 @@ fn evaluate_says_where_the_anchor_replaces_the_lr() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(told("1e-6").contains("seed 0: --lr 0.000001 is more than 0.5 decades from the anchor"));
+    assert!(told("1e-6").contains("seed 0: --lr 0.000001 ignored: it is more than 0.5 decades from the anchor"));
     assert!(!told("0.1").contains("anchor"));
 }
 
@@ -255,4 +258,19 @@ fn a_budget_below_one_grid_is_refused() {
     let compare = ["compare", policy.to_str().unwrap(), "--task", "digits", "--out", compared.to_str().unwrap()];
     fails(&mut lrpilot(&compare), 78, &["learn.epochs", "200 epochs are less than one grid of 100 LRs, 5000"]);
     assert!(!compared.exists());
+}
+
+/// A policy of version 2 that always takes a small step down and may start within half a decade of the anchor.
+fn step_down() -> Learned {
+    let spec = PolicySpec {
+        observation: Observation::StateBlind,
+        action: Action::Multiplicative { step: 0.5 },
+        hyperparameters: Vec::new(),
+        on_divergence: OnDivergence::RollBack { factor: 0.1, reward: -0.2 },
+        initial_lr: None,
+        max_anchor_distance: 0.5,
+        observed_groups: 0,
+    };
+    let run = RunSpec::new(10, OptimizerFamily::Sgd { momentum: 0.0 }, Vec::new());
+    Learned::new(Policy::new(vec![3, 1], vec![0.0, 0.0, 0.0, -0.2], None), spec, run, Provenance::default()).unwrap()
 }

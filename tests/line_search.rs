@@ -4,9 +4,10 @@
 use lrpilot::Error;
 use lrpilot::nn::OptimizerSpec;
 use lrpilot::nn::optimizer::line_search::{LineSearch, LineSearchConfig, Reset};
-use lrpilot::run::trial::{Method, Record, Runner, run_child};
-use lrpilot::schedule::OpenLoop;
-use lrpilot::task::{Knobs, Preset, TaskConfig};
+use lrpilot::run::{Record, run_trial};
+use lrpilot::task::{ConfiguredTask, TaskSource};
+use lrpilot::task::{Preset, TaskConfig};
+use lrpilot::{Hyperparameters, Schedule};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -112,11 +113,8 @@ fn sls_digits() -> TaskConfig {
 /// Whatever learning rate is set, the search finds its own, says how many forward passes that took, and learns.
 #[test]
 fn a_task_trains_under_it() {
-    let runner = Runner::new(&sls_digits(), None).unwrap();
-    let run = |lr| {
-        let method = Method::OpenLoop { schedule: OpenLoop::Fixed {}, lr };
-        run_child(&mut *runner.task().unwrap(), &method, 1, Record::Everything).unwrap()
-    };
+    let source = ConfiguredTask::new(&sls_digits(), None).unwrap();
+    let run = |lr| run_trial(&mut *source.task(0).unwrap(), &Schedule::constant(lr), 1, Record::Everything).unwrap();
     let (a, b) = (run(1e-6), run(0.1));
     assert_eq!(a, b);
     // 10 epochs of 20 batches, at least one trial for each.
@@ -127,15 +125,15 @@ fn a_task_trains_under_it() {
 
 #[test]
 fn a_restored_state_goes_on_to_the_same_bits() {
-    let runner = Runner::new(&sls_digits(), None).unwrap();
-    let (mut a, mut b) = (runner.task().unwrap(), runner.task().unwrap());
+    let source = ConfiguredTask::new(&sls_digits(), None).unwrap();
+    let (mut a, mut b) = (source.task(0).unwrap(), source.task(0).unwrap());
     a.reset(3).unwrap();
-    a.advance(&Knobs::lr(1.0)).unwrap();
+    a.advance(&Hyperparameters::lr(1.0)).unwrap();
     b.reset(4).unwrap();
-    b.advance(&Knobs::lr(1.0)).unwrap();
-    b.restore(&a.snapshot()).unwrap();
-    assert_eq!(a.advance(&Knobs::lr(1.0)).unwrap(), b.advance(&Knobs::lr(1.0)).unwrap());
-    assert_eq!(a.snapshot(), b.snapshot());
+    b.advance(&Hyperparameters::lr(1.0)).unwrap();
+    b.load(&a.save().unwrap()).unwrap();
+    assert_eq!(a.advance(&Hyperparameters::lr(1.0)).unwrap(), b.advance(&Hyperparameters::lr(1.0)).unwrap());
+    assert_eq!(a.save().unwrap(), b.save().unwrap());
 }
 
 #[test]
@@ -145,7 +143,7 @@ fn wrong_settings_and_an_agent_on_top_are_refused() {
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains(text.split(' ').next().unwrap()), "{text}: {error}");
     }
-    let spec = Runner::new(&sls_digits(), None).unwrap().spec().unwrap();
-    let error = lrpilot::env::EnvConfig::default().parts(&spec).unwrap_err();
+    let source = ConfiguredTask::new(&sls_digits(), None).unwrap();
+    let error = lrpilot::env::EnvConfig::default().parts(source.spec()).unwrap_err();
     assert!(matches!(error, Error::Config { .. }), "{error}");
 }

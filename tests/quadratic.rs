@@ -1,9 +1,11 @@
 //! The agent on the noisy quadratic model, whose best schedule is known: it must not be short-sighted (Wu et al. 2018).
 
+use lrpilot::Schedule;
+use lrpilot::agent::LocalPool;
 use lrpilot::env::Formulation;
-use lrpilot::run::trial::run_child;
-use lrpilot::run::{Learner, Method, Record, RunConfig, Runner};
-use lrpilot::task::{Preset, QuadraticConfig, TaskConfig, expected_loss, optimal_schedule};
+use lrpilot::run::{Learner, Record, RunConfig, StopFlag, run_trial};
+use lrpilot::task::{ConfiguredTask, Preset, QuadraticConfig, TaskConfig, TaskSource, expected_loss, optimal_schedule};
+use std::sync::Arc;
 
 /// The schedule of a policy that looks one interval ahead only: in each interval the LR with the smallest expected loss
 /// right after it.
@@ -24,16 +26,16 @@ fn the_agent_comes_close_to_the_best_schedule() {
     let mut config = RunConfig::new(Preset::NoisyQuadratic.config(), Formulation::Pilot);
     config.learn.epochs = 60_000;
     config.ppo.n_steps = 30;
-    let runner = Runner::new(&config.task, None).unwrap();
-    let mut learner = Learner::new(config, runner.clone()).unwrap();
+    let source: Arc<dyn TaskSource> = Arc::new(ConfiguredTask::new(&config.task, None).unwrap());
+    let mut learner = Learner::new(config, Arc::clone(&source)).unwrap();
     while learner.updates_done() < learner.updates_planned() {
-        learner.update(|_| ()).unwrap();
+        learner.update(&LocalPool, |_| ()).unwrap();
     }
-    let policy = learner.select(|_| ()).unwrap();
+    let policy = learner.select(&LocalPool, &StopFlag::new(), |_| ()).unwrap();
     let losses: Vec<f64> = (0..20)
         .map(|seed| {
-            let method = Method::Learned { policy: Box::new(policy.clone()), lr: None };
-            let run = run_child(&mut *runner.task().unwrap(), &method, 1000 + seed, Record::Final).unwrap();
+            let schedule = Schedule::learned(policy.clone());
+            let run = run_trial(&mut *source.task(0).unwrap(), &schedule, 1000 + seed, Record::Final).unwrap();
             expected_loss(&quadratic, &run.curve.iter().map(|c| c.lr).collect::<Vec<_>>())
         })
         .collect();

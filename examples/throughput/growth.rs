@@ -6,9 +6,10 @@ use crate::{Line, WORKS, measure};
 use lrpilot::agent::{Ppo, Slot};
 use lrpilot::env::{Env, Formulation, LrEnv};
 use lrpilot::run::RunConfig;
-use lrpilot::task::{NoisyQuadratic, Task, TaskConfig};
+use lrpilot::task::{ConfiguredTask, TaskSource as _};
 use lrpilot::{Error, Result};
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Environments whose memory is measured together; the figure is the average.
@@ -107,14 +108,11 @@ pub struct Mark {
 /// the time at 1, 2, 5, 10, … per cent of them: equal rates mean that cost is linear.
 pub fn linearity(steps: u64) -> Result<Vec<Mark>> {
     let config = RunConfig::preset("noisy-quadratic", Formulation::Pilot)?;
-    let TaskConfig::NoisyQuadratic(task) = &config.task else {
-        return Err(Error::Bug("noisy-quadratic is of another kind".into()));
-    };
+    let source = Arc::new(ConfiguredTask::new(&config.task, None)?);
     let mut slots = Vec::new();
     for index in 0..config.learn.environments {
-        let task = NoisyQuadratic::new(task.clone())?;
-        let parts = config.env.parts(task.spec())?;
-        slots.push(Slot::new(index, Box::new(LrEnv::new(Box::new(task), parts))));
+        let parts = config.env.parts(source.spec())?;
+        slots.push(Slot::new(index, Box::new(LrEnv::new(source.clone(), parts)?)));
     }
     let (observation, space) = (slots[0].env.observation_space().dim(), slots[0].env.action_space());
     let mut ppo = Ppo::new(config.ppo.clone(), observation, &space, config.seed)?;

@@ -9,7 +9,7 @@ use lrpilot::env::{Env, Formulation, LrEnv};
 use lrpilot::nn::Shape;
 use lrpilot::run::RunConfig;
 use lrpilot::task::data::Splits;
-use lrpilot::task::{Supervised, SupervisedConfig, Task, TaskConfig};
+use lrpilot::task::{ConfiguredTask, TaskConfig, TaskSource as _};
 use lrpilot::{Error, Result};
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ const CHUNK: usize = 32;
 /// A preset with random data of its size instead of its data set.
 pub struct SyntheticPreset {
     config: RunConfig,
-    task: Arc<SupervisedConfig>,
-    splits: Arc<Splits>,
+    source: Arc<ConfiguredTask>,
+    examples: usize,
 }
 
 impl SyntheticPreset {
@@ -33,20 +33,20 @@ impl SyntheticPreset {
             return Err(Error::Bug(format!("{preset} is no supervised task")));
         };
         task.lr_bounds.1 = LARGEST_LEARNED_LR;
-        let (task, data) = (Arc::new(task.clone()), &task.data);
+        let data = &task.data;
         let splits = Splits {
             train: random_examples(shape, data.train_images, 0),
             val_a: random_examples(shape, data.val_a, 1),
             val_b: random_examples(shape, data.val_b, 2),
             test: random_examples(shape, data.test, 3),
         };
-        Ok(SyntheticPreset { config, task, splits: Arc::new(splits) })
+        let examples = splits.train.len();
+        let source = Arc::new(ConfiguredTask::with_splits(task.clone(), Arc::new(splits))?);
+        Ok(SyntheticPreset { config, source, examples })
     }
 
     pub fn env(&self) -> Result<LrEnv> {
-        let task = Supervised::new(Arc::clone(&self.task), Arc::clone(&self.splits))?;
-        let parts = self.config.env.parts(task.spec())?;
-        Ok(LrEnv::new(Box::new(task), parts))
+        LrEnv::new(self.source.clone(), self.config.env.parts(self.source.spec())?)
     }
 }
 
@@ -64,8 +64,8 @@ pub fn measure(preset: &str, threads: usize, seconds: f64, line: &mut Line) -> R
     )?;
     line.steps_per_s = Some(rate);
     line.epochs_per_s = Some(rate);
-    line.images_per_s = Some(rate * synthetic.splits.train.len() as f64);
-    line.parameters = Some(Supervised::new(synthetic.task, synthetic.splits)?.spec().parameters);
+    line.images_per_s = Some(rate * synthetic.examples as f64);
+    line.parameters = Some(synthetic.source.spec().parameters());
     Ok(())
 }
 

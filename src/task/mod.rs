@@ -47,6 +47,11 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// Number of trained values.
+    pub fn parameters(&self) -> usize {
+        self.groups.iter().map(|g| g.size).sum()
+    }
+
     /// What a schedule needs to know of a run of the task.
     pub fn run(&self) -> RunSpec {
         RunSpec { horizon: self.horizon, lr_bounds: self.lr_bounds, groups: self.groups.clone(), anchor: self.anchor }

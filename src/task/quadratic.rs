@@ -138,16 +138,22 @@ impl Task for NoisyQuadratic {
 
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {
         let (start, lr) = (self.theta.clone(), hyperparameters.lr);
+        let mut norms = Vec::with_capacity(self.config.interval_steps);
         for _ in 0..self.config.interval_steps {
             let (loss, gradient) = (self.loss(), self.gradient(self.steps));
             let grad_sq: f64 = gradient.iter().map(|g| g * g).sum();
             self.theta.iter_mut().zip(&gradient).for_each(|(t, g)| *t -= lr * g);
             self.recorder.step(loss, &[grad_sq], &[lr * lr * grad_sq]);
+            norms.push(grad_sq.sqrt());
             self.steps += 1;
         }
         let moved = self.theta.iter().zip(&start).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
         let measured = self.recorder.finish(Some(self.loss()), &[self.norm()]);
-        Ok(Measurement { displacement: Some(moved), ..measured })
+        // Few large steps with one number each: two passes are cheap, and round less than the recorder's one.
+        let sd = measured
+            .grad_norm_mean
+            .map(|mean| (norms.iter().map(|n| (n - mean).powi(2)).sum::<f64>() / norms.len() as f64).sqrt());
+        Ok(Measurement { displacement: Some(moved), grad_norm_sd: sd, ..measured })
     }
 
     fn evaluate(&mut self, _: Split) -> Result<(f64, f64)> {

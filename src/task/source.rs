@@ -76,14 +76,23 @@ impl ConfiguredTask {
         Ok(ConfiguredTask { config: config.clone(), splits, spec })
     }
 
+    /// A supervised task on data that are in memory already.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a model that does not fit the data.
+    pub fn with_splits(config: SupervisedConfig, splits: Arc<Splits>) -> Result<Self> {
+        let (config, splits) = (TaskConfig::Supervised(config), Some(splits));
+        let spec = make(&config, splits.as_ref())?.spec().clone();
+        Ok(ConfiguredTask { config, splits, spec })
+    }
+
     /// Another supervised task on the same data (the same data set and splits).
     ///
     /// # Errors
     /// [`Error::Config`] for a model that does not fit the data.
     pub fn with_task(&self, task: &SupervisedConfig) -> Result<Self> {
-        let config = TaskConfig::Supervised(task.clone());
-        let spec = make(&config, self.splits.as_ref())?.spec().clone();
-        Ok(ConfiguredTask { config, splits: self.splits.clone(), spec })
+        let splits = self.splits.clone().ok_or_else(|| Error::Bug("a task without data".into()))?;
+        ConfiguredTask::with_splits(task.clone(), splits)
     }
 
     /// Description and data of a supervised task.
