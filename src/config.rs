@@ -3,6 +3,8 @@
 //! Deliberately not here: which keys exist. Each configuration struct says so itself, with
 //! `#[serde(deny_unknown_fields, default)]`.
 
+mod fault;
+
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,11 +51,25 @@ pub fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T> {
 /// # Errors
 /// [`Error::Config`] for an unknown or missing key or a value of the wrong type.
 pub fn from_table<T: DeserializeOwned>(table: toml::Table, place: &str) -> Result<T> {
-    table.try_into().map_err(|error: toml::de::Error| {
-        // The path of keys is shown by Display only, as a last line "in `learn.epochs`".
-        let shown = error.to_string();
-        let path = shown.lines().rev().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
-        let place = path.map_or_else(|| place.to_owned(), |path| format!("{place}, {path}"));
+    from_table_and_text(table, place, "")
+}
+
+/// As [`from_table`], for a table that comes from the file `place` with the content `text`: errors also name the line,
+/// if the key is in the file.
+///
+/// # Errors
+/// As [`from_table`].
+pub fn from_table_and_text<T: DeserializeOwned>(table: toml::Table, place: &str, text: &str) -> Result<T> {
+    let whole = toml::Value::Table(table);
+    whole.clone().try_into().map_err(|error: toml::de::Error| {
+        let path = fault::path::<T>(&whole, error.message().trim());
+        let mut place = place.to_owned();
+        if let Some(line) = fault::line(text, &path) {
+            let _ = write!(place, ", line {line}");
+        }
+        if !path.is_empty() {
+            let _ = write!(place, ", {}", fault::shown(&path));
+        }
         explain(place, error.message())
     })
 }
@@ -108,6 +124,10 @@ pub fn apply_set(table: &mut toml::Table, setting: &str) -> Result<()> {
     };
     let (path, text) = setting.split_once('=').ok_or_else(|| wrong("no `=`".to_owned()))?;
     let text = text.trim();
+    if text.parse::<i128>().is_ok_and(|number| i64::try_from(number).is_err()) {
+        let message = format!("{text} is beyond the whole numbers of TOML");
+        return Err(Error::config(format!("--set {path}"), message, format!("give at most {}", i64::MAX)));
+    }
     let value = format!("v = {text}")
         .parse::<toml::Table>()
         .ok()
@@ -189,8 +209,11 @@ fn explain(place: String, message: &str) -> Error {
         };
         return Error::config(place, format!("unknown {ours} `{given}`"), remedy);
     }
-    let remedy = if message.starts_with("missing field") { "add the key" } else { "correct the value" };
-    Error::config(place, message.replace('\n', " "), remedy)
+    if let Some(name) = message.strip_prefix("missing field ") {
+        return Error::config(place, format!("the key {name} is missing"), "add it");
+    }
+    let message = fault::in_our_words(message).unwrap_or_else(|| message.replace('\n', " "));
+    Error::config(place, message, "correct the value")
 }
 
 /// The name with the smallest edit distance to `given`, if that is at most a third of its length (and at least two).

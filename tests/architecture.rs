@@ -15,7 +15,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("report", &[]),
     ("config", &[]),
 ];
-const EVERYWHERE: [&str; 5] = ["error", "rng", "atomic", "Error", "Result"];
+const EVERYWHERE: [&str; 7] = ["error", "rng", "atomic", "range", "limits", "Error", "Result"];
 /// Shows progress on the terminal, which is all it is for.
 const TERMINAL: &str = "report/progress.rs";
 const CORE_HAS_NOT: [&str; 7] =

@@ -1,10 +1,11 @@
 //! Arguments of `lrpilot evaluate TASK --schedule NAME|POLICY`.
 
 use super::{GlobalArgs, SeedList, context, error::print};
+use crate::report::record::RunRecord;
 use crate::run::child::{Method, Record, run_child};
 use crate::run::export::export_replay;
 use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
-use crate::task::{Task, TaskSpec};
+use crate::task::{Measurement, TaskSpec};
 use crate::{Error, Result};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
@@ -22,10 +23,10 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "NAME|POLICY")]
     pub schedule: String,
     /// Initial learning rate [default: the task's].
-    #[arg(long, value_name = "LR", value_parser = super::positive_lr)]
+    #[arg(long, value_name = "LR", allow_negative_numbers = true, value_parser = super::positive_lr)]
     pub lr: Option<f64>,
     /// Seeds of the training runs, e.g. 0..5 or 1,2,7.
-    #[arg(long, value_name = "LIST", default_value = "0")]
+    #[arg(long, value_name = "LIST", default_value = "0", allow_hyphen_values = true)]
     pub seeds: SeedList,
     /// Change a value of the configuration; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -53,44 +54,58 @@ pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
     let runs = context::on_threads(global, || {
         let one = |seed: &u64| {
             let mut task = runner.task()?;
-            if let Some(text) = start_elsewhere(&method, &mut *task, *seed)? {
+            let probe = task.reset(*seed)?;
+            if let Some(text) = start_elsewhere(&method, &probe, &spec, *seed) {
                 progress.message(&text);
             }
             let run = run_child(&mut *task, &method, *seed, Record::Everything)?;
             progress.advance(spec.horizon as u64);
-            Ok(run)
+            Ok((probe.val_loss, run))
         };
         args.seeds.0.par_iter().map(one).collect::<Result<Vec<_>>>()
     })?;
     progress.finish(&format!("{} runs", runs.len()));
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["seed", "first LR", "last LR", "final val loss", "test loss", "diverged"]);
-    for run in &runs {
+    table.load_style(NOTHING).set_header(["seed", "first LR", "last LR", "final val loss", "test loss", "ended"]);
+    for (untrained, run) in &runs {
         let (first, last) = (&run.curve[0], &run.curve[run.curve.len() - 1]);
         table.add_row([
             run.seed.to_string(),
             format!("{:.2e}", first.lr),
             format!("{:.2e}", last.lr),
-            format!("{:.4}", last.val_loss_b),
-            run.test_loss.map_or("-".into(), |l| format!("{l:.4}")),
-            if run.diverged { "yes" } else { "no" }.into(),
+            loss(last.val_loss_b),
+            run.test_loss.map_or("-".into(), loss),
+            ending(run, *untrained).into(),
         ]);
     }
     print(&table.trim_fmt())
 }
 
+/// A loss to four decimals, from 10⁵ on in scientific notation.
+fn loss(value: f64) -> String {
+    const LONGEST: f64 = 1e5;
+    if value.is_finite() && value.abs() >= LONGEST { format!("{value:.4e}") } else { format!("{value:.4}") }
+}
+
+/// How a run ended, given the loss of the untrained network on validation A.
+fn ending(run: &RunRecord, untrained: f64) -> &'static str {
+    match run.curve.last() {
+        _ if run.diverged => "diverged",
+        _ if run.at_chance => "at chance",
+        Some(last) if last.val_loss_a > untrained => "worse than untrained",
+        _ => "trained",
+    }
+}
+
 /// What to tell where a policy starts from its anchor instead of the given LR.
-fn start_elsewhere(method: &Method, task: &mut dyn Task, seed: u64) -> Result<Option<String>> {
-    let Method::Learned { policy, lr: Some(lr) } = method else { return Ok(None) };
-    let probe = task.reset(seed)?;
+fn start_elsewhere(method: &Method, probe: &Measurement, spec: &TaskSpec, seed: u64) -> Option<String> {
+    let Method::Learned { policy, lr: Some(lr) } = method else { return None };
     let reach = policy.control().anchor_reach;
-    let tell = |anchor: f64| {
-        format!(
-            "seed {seed}: --lr {lr} is more than {reach} decades from the anchor, {anchor:.2e}, further than the policy has \
-             learned to start; it starts from the anchor"
-        )
-    };
-    Ok(policy.replacement(&probe, task.spec().parameters, *lr).map(tell))
+    let anchor = policy.replacement(probe, spec.parameters, *lr)?;
+    Some(format!(
+        "seed {seed}: --lr {lr} is more than {reach} decades from the anchor, {anchor:.2e}, further than the policy has \
+         learned to start; it starts from the anchor"
+    ))
 }
 
 fn method(args: &EvaluateArgs, spec: &TaskSpec) -> Result<Method> {

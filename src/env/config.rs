@@ -5,7 +5,6 @@ use crate::env::knobs::KnobRange;
 use crate::env::observation::Observation;
 use crate::env::reward::{OnDivergence, Reward};
 use crate::task::TaskSpec;
-use crate::task::config::check_bounds;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -97,38 +96,16 @@ impl EnvConfig {
             InitialLr::NearAnchor { decades: 0.7 }
         });
         let factor = match on_divergence {
-            OnDivergence::RollBack { factor, reward } => check_roll_back(factor, reward)?,
+            OnDivergence::RollBack { factor, .. } => factor,
             OnDivergence::Terminate {} => 0.1,
         };
-        check_initial_lr(initial_lr)?;
+        reward.check()?;
+        on_divergence.check()?;
+        initial_lr.check()?;
         self.knobs.iter().try_for_each(|k| k.check_task(spec))?;
         let control = control_for(spec, observation, action, initial_lr, factor, self.knobs.clone());
         control.check()?;
         Ok(EnvParts { control, reward, on_divergence, initial_lr })
-    }
-}
-
-fn check_roll_back(factor: f64, reward: f64) -> Result<f64> {
-    if !(factor > 0.0 && factor < 1.0) {
-        let message = format!("{factor} is not between 0 and 1");
-        return Err(Error::config("env.on_divergence.factor", message, "give the factor on the LR, e.g. 0.1"));
-    }
-    if !reward.is_finite() {
-        return Err(Error::config("env.on_divergence.reward", format!("{reward} is not finite"), "give e.g. -0.2"));
-    }
-    Ok(factor)
-}
-
-fn check_initial_lr(initial: InitialLr) -> Result<()> {
-    match initial {
-        InitialLr::Fixed { lr } if !(lr.is_finite() && lr > 0.0) => {
-            Err(Error::config("env.initial_lr.lr", format!("{lr} is not a finite number > 0"), "give e.g. 1e-3"))
-        }
-        InitialLr::NearAnchor { decades } if !(decades.is_finite() && decades >= 0.0) => {
-            Err(Error::config("env.initial_lr.decades", format!("{decades} is not a number ≥ 0"), "give e.g. 1.5"))
-        }
-        InitialLr::LogUniform { min, max } => check_bounds("env.initial_lr", (min, max)),
-        _ => Ok(()),
     }
 }
 

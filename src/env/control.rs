@@ -2,9 +2,10 @@
 
 use crate::env::knobs::KnobRange;
 use crate::env::observation::{Context, Memory, Observation};
+use crate::range::{self, Range};
 use crate::task::config::check_bounds;
 use crate::task::{AnchorRule, Knobs, Measurement, TaskSpec};
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 use serde::{Deserialize, Serialize};
 
 /// How an action a becomes a learning rate η. Everywhere u = clip(a, −1, 1) and η is clamped to its bounds.
@@ -35,6 +36,29 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    fn check(&self) -> Result<()> {
+        match self {
+            Action::Linear {} | Action::Log {} => Ok(()),
+            Action::Multiplicative { step } | Action::Drift { step } => {
+                range::check("env.action.step", *step, Range::Positive)
+            }
+            Action::Anchored { base, .. } if base.is_empty() => {
+                Err(Error::config("env.action.base", "the base schedule is empty", "give one LR per interval"))
+            }
+            Action::Anchored { base, alpha } => {
+                range::check("env.action.alpha", *alpha, Range::Positive)?;
+                let lr = |(i, lr): (usize, &f64)| range::check(format_args!("env.action.base[{i}]"), *lr, Range::Positive);
+                base.iter().enumerate().try_for_each(lr)
+            }
+        }
+    }
+}
+
 /// How an episode's first learning rate is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
@@ -61,6 +85,19 @@ pub enum InitialLr {
 }
 
 impl InitialLr {
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub(super) fn check(self) -> Result<()> {
+        match self {
+            InitialLr::Fixed { lr } => range::check("env.initial_lr.lr", lr, Range::Positive),
+            InitialLr::NearAnchor { decades } => range::check("env.initial_lr.decades", decades, Range::NotNegative),
+            InitialLr::LogUniform { min, max } => check_bounds("env.initial_lr", (min, max)),
+            InitialLr::Anchor {} => Ok(()),
+        }
+    }
+
     /// How far from the anchor a given initial LR may be, in decades, for a policy that learned from these: as far as it has
     /// seen, and [`ANCHOR_REACH`] where that is not said in terms of the anchor.
     fn reach(self) -> f64 {
@@ -113,21 +150,16 @@ impl Control {
     /// # Errors
     /// [`Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
-        check_bounds("env.lr_bounds", self.lr_bounds)?;
+        check_bounds("control.lr_bounds", self.lr_bounds)?;
+        range::count("control.horizon", self.horizon, 1, limits::HORIZON)?;
+        range::count("control.layers", self.layers, 0, limits::LAYERS)?;
+        let (AnchorRule::WeightOverGradient(factor) | AnchorRule::WeightRms(factor)) = self.anchor;
+        range::check("control.anchor", factor, Range::Positive)?;
+        self.initial_lr.map_or(Ok(()), |lr| range::check("control.initial_lr", lr, Range::Positive))?;
+        range::check("control.anchor_reach", self.anchor_reach, Range::NotNegative)?;
+        range::check("control.divergence_factor", self.divergence_factor, Range::Inside)?;
         self.knobs.iter().try_for_each(KnobRange::check)?;
-        let bad = |place: &str, value: f64| {
-            Err(Error::config(place, format!("{value} is not a finite number > 0"), "give one, e.g. 0.5"))
-        };
-        match &self.action {
-            Action::Multiplicative { step } | Action::Drift { step } if !(step.is_finite() && *step > 0.0) => {
-                bad("env.action.step", *step)
-            }
-            Action::Anchored { alpha, .. } if !(alpha.is_finite() && *alpha > 0.0) => bad("env.action.alpha", *alpha),
-            Action::Anchored { base, .. } if base.is_empty() => {
-                Err(Error::config("env.action.base", "the base schedule is empty", "give one LR per interval"))
-            }
-            _ => Ok(()),
-        }
+        self.action.check()
     }
 
     /// Length of an action: the LR's and one for each knob.

@@ -1,5 +1,6 @@
 //! Momentum and weight decay as further actions (paper, A.1: mentioned there, not reported).
 
+use crate::range::{self, Range};
 use crate::task::{Knobs, TaskSpec};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -37,15 +38,13 @@ impl KnobRange {
     /// # Errors
     /// [`Error::Config`] naming the key, the values and the remedy.
     pub fn check(&self) -> Result<()> {
-        let (name, min, max, ok, example) = match *self {
-            KnobRange::Momentum { min, max } => ("momentum", min, max, 0.0 <= min && max < 1.0, "[0.5, 0.99]"),
-            KnobRange::WeightDecay { min, max } => ("weight decay", min, max, 0.0 < min, "[1e-6, 1e-2]"),
+        let (name, min, max, range) = match *self {
+            KnobRange::Momentum { min, max } => ("momentum", min, max, Range::BelowOne),
+            KnobRange::WeightDecay { min, max } => ("weight-decay", min, max, Range::Positive),
         };
-        if ok && min < max && max.is_finite() {
-            return Ok(());
-        }
-        let message = format!("[{min}, {max}] is not a range of {name}");
-        Err(Error::config("env.knobs", message, format!("give e.g. {example}")))
+        range::check(format_args!("env.knobs.{name}.min"), min, range)?;
+        range::check(format_args!("env.knobs.{name}.max"), max, range)?;
+        range::check(format_args!("env.knobs.{name}.max"), max, Range::Above(min))
     }
 
     /// Check that the task's optimizer has this setting.

@@ -65,13 +65,10 @@ impl Runner {
     /// # Errors
     /// [`Error::Data`] for data files, [`Error::Config`] for the task.
     pub fn new(config: &TaskConfig, data_root: Option<&Path>) -> Result<Self> {
+        config.check()?;
         let splits = match config {
-            TaskConfig::NoisyQuadratic(c) => {
-                c.check()?;
-                None
-            }
+            TaskConfig::NoisyQuadratic(_) => None,
             TaskConfig::Supervised(c) => {
-                c.check()?;
                 let root = match (data_root, c.dataset) {
                     (_, DatasetName::Digits) => PathBuf::new(),
                     (Some(root), _) => root.to_owned(),
@@ -177,7 +174,9 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
         }
     }
     let chance = task.spec().chance_loss.unwrap_or(f64::INFINITY);
-    let at_chance = curve.last().is_none_or(|last| last.val_loss_b.is_nan() || last.val_loss_b > 0.95 * chance);
+    let at_chance = curve.last().is_some_and(|last| last.val_loss_b > 0.95 * chance);
+    // A last loss that cannot be computed is divergence that came to light late.
+    diverged |= curve.last().is_none_or(|last| !last.val_loss_b.is_finite());
     let test_loss = match record {
         Record::Everything if !diverged => Some(task.evaluate(Split::Test)?.0),
         _ => None,
@@ -190,7 +189,8 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
         policy_seed: None,
         initial_lr: None,
         curve,
-        diverged: diverged || at_chance,
+        diverged,
+        at_chance: at_chance && !diverged,
         test_loss,
         extra_forward_passes,
     })

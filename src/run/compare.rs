@@ -3,6 +3,7 @@
 //! Tuning and evaluation use different seeds, and each tuned method is run again on the fresh ones: the smallest of many
 //! tuning runs is a lucky one. Runs are paired: a seed fixes initial weights and batch order whatever the method.
 
+use crate::range;
 use crate::report::progress::Progress;
 use crate::report::record::{BreakEven, Claim, Comparison, Estimate, MethodResult, RunRecord};
 use crate::report::statistics::{estimate, replace_non_finite};
@@ -13,7 +14,7 @@ use crate::run::stop::StopFlag;
 use crate::run::store::Store;
 use crate::schedule::{GreedyLr, Learned, MetricDriven, OpenLoop, Plateau};
 use crate::task::TaskSpec;
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 
 /// Points of the LR grid, log-spaced in [1e-6, 1] (paper, §3).
 const GRID_POINTS: usize = 100;
@@ -142,7 +143,9 @@ pub(crate) fn tuning_seeds(budget_epochs: u64, spec: &TaskSpec) -> Result<usize>
         ));
     }
     let grid = (GRID_POINTS * spec.horizon) as u64;
-    match (budget_epochs / grid) as usize {
+    let seeds = budget_epochs / grid;
+    range::count("learn.epochs: seeds that tuning each learning rate could use", seeds, 0, limits::TRIALS)?;
+    match seeds as usize {
         0 => {
             let message = format!("{budget_epochs} epochs are less than one grid of {GRID_POINTS} LRs, {grid}");
             Err(Error::config("learn.epochs", message, "learn with a larger budget or a shorter horizon"))
@@ -300,7 +303,7 @@ fn result(entry: &Entry, runs: &[RunRecord], spec: &TaskSpec, seed: u64) -> Resu
         kind: entry.kind.clone(),
         epochs_spent: entry.epochs_spent,
         runs: runs.len(),
-        diverged: runs.iter().filter(|r| r.diverged).count(),
+        diverged: runs.iter().filter(|r| r.diverged || r.at_chance).count(),
         final_val_loss: of(&|r| final_loss(r, spec))?,
         best_val_loss: of(&best)?,
         test_loss: of(&|r| r.test_loss.unwrap_or(f64::NAN))?,

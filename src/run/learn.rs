@@ -1,11 +1,12 @@
 //! Learn a policy: environments, agent, selection, frozen file.
 
 use crate::agent::{Policy, Ppo, PpoState, Slot, SlotState, UpdateStats};
-use crate::env::{Env as _, EnvParts, LrEnv};
+use crate::env::{Action, Env as _, EnvParts, InitialLr, LrEnv, anchor_lr, start_lr};
 use crate::report::record::UpdateRecord;
 use crate::rng::{Purpose, derive_seed};
 use crate::run::child::{Method, Record, Runner, run_child};
 use crate::run::config::RunConfig;
+use crate::schedule::learned::check_policy;
 use crate::schedule::{Learned, Provenance};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -20,8 +21,8 @@ pub struct Learner {
     slots: Vec<Slot>,
     env_steps: u64,
     updates: usize,
-    /// The latest snapshots, oldest first.
-    candidates: Vec<Learned>,
+    /// The latest snapshots, oldest first, whether or not their numbers are finite.
+    candidates: Vec<Policy>,
 }
 
 /// Everything that a policy in training depends on, to be saved between updates.
@@ -81,11 +82,29 @@ impl Learner {
         let stats = self.ppo.update(&rollout, remaining);
         self.updates += 1;
         self.env_steps += self.config.rollout_epochs();
-        self.candidates.push(self.freeze(self.ppo.policy())?);
+        self.candidates.push(self.ppo.policy());
         if self.candidates.len() > self.config.learn.candidates {
             self.candidates.remove(0);
         }
+        // What is not finite stays so: nothing can be chosen any more.
+        self.finite_candidates()?;
         Ok(self.record(&rollout.episodes, &stats))
+    }
+
+    /// The candidates that can be frozen.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is none.
+    fn finite_candidates(&self) -> Result<Vec<&Policy>> {
+        let finite: Vec<&Policy> = self.candidates.iter().filter(|p| check_policy(p).is_ok()).collect();
+        if finite.is_empty() {
+            let message = format!(
+                "the policy diverged: with {}, its parameters are not finite after update {}",
+                self.config.ppo.learning_rate, self.updates
+            );
+            return Err(Error::config("ppo.learning_rate", message, "give a smaller one, e.g. 1e-3"));
+        }
+        Ok(finite)
     }
 
     fn freeze(&self, policy: Policy) -> Result<Learned> {
@@ -102,6 +121,29 @@ impl Learner {
         Learned::new(policy, self.parts.control.clone(), provenance)
     }
 
+    /// What to tell of episodes that begin elsewhere than at the fixed initial LR that was asked for: at the anchor, where
+    /// that is further away than a policy may start. It is told of the first training of the seed.
+    ///
+    /// # Errors
+    /// As the task's.
+    pub fn start_elsewhere(&self) -> Result<Option<String>> {
+        let (InitialLr::Fixed { lr }, control) = (self.parts.initial_lr, &self.parts.control) else { return Ok(None) };
+        // The other actions do not go on from the initial LR.
+        if !matches!(control.action, Action::Multiplicative { .. } | Action::Drift { .. }) {
+            return Ok(None);
+        }
+        let mut task = self.runner.task()?;
+        let probe = task.reset(self.config.seed)?;
+        let anchor = anchor_lr(control.anchor, &probe, task.spec().parameters, control.lr_bounds);
+        let reach = control.anchor_reach;
+        Ok((start_lr(lr, anchor, reach) != lr).then(|| {
+            format!(
+                "env.initial_lr: {lr} is more than {reach} decades from the anchor, {anchor:.2e}; episodes start from the \
+                 anchor instead"
+            )
+        }))
+    }
+
     /// Everything the rest of the training depends on.
     ///
     /// # Errors
@@ -112,7 +154,7 @@ impl Learner {
             slots: self.slots.iter().map(Slot::save).collect::<Result<_>>()?,
             env_steps: self.env_steps,
             updates: self.updates,
-            candidates: self.candidates.iter().map(|c| c.policy().clone()).collect(),
+            candidates: self.candidates.clone(),
         })
     }
 
@@ -128,7 +170,7 @@ impl Learner {
         self.ppo.set_state(ppo)?;
         self.slots.iter_mut().zip(&slots).try_for_each(|(slot, saved)| slot.load(saved))?;
         (self.env_steps, self.updates) = (env_steps, updates);
-        self.candidates = candidates.into_iter().map(|p| self.freeze(p)).collect::<Result<_>>()?;
+        self.candidates = candidates;
         Ok(())
     }
 
@@ -164,22 +206,24 @@ impl Learner {
     }
 
     /// Try the candidates on validation B and freeze the best (the latest one, where nothing is set aside for trying);
-    /// `tried` is told the epochs of each trial, from any thread.
+    /// `tried` is told the epochs of each trial, from any thread. A candidate that is not finite is never chosen.
     ///
     /// # Errors
-    /// As the task's.
+    /// [`Error::Config`] naming the agent's learning rate if no candidate is finite; the task's.
     pub fn select(&mut self, tried: impl Fn(u64) + Sync) -> Result<Learned> {
         let seeds = self.config.learn.selection_seeds;
+        let candidates =
+            self.finite_candidates()?.into_iter().map(|p| self.freeze(p.clone())).collect::<Result<Vec<_>>>()?;
         if seeds == 0 {
-            return self.candidates.last().cloned().ok_or_else(|| Error::Bug("no policy to select".into()));
+            return candidates.last().cloned().ok_or_else(|| Error::Bug("no policy to select".into()));
         }
         let chance = self.runner.spec()?.chance_loss.unwrap_or(f64::MAX);
         let jobs: Vec<(usize, usize)> =
-            (0..self.candidates.len()).flat_map(|c| (0..seeds).map(move |s| (c, s))).collect();
+            (0..candidates.len()).flat_map(|c| (0..seeds).map(move |s| (c, s))).collect();
         let losses: Vec<f64> = jobs
             .par_iter()
             .map(|&(candidate, seed)| {
-                let method = Method::Learned { policy: Box::new(self.candidates[candidate].clone()), lr: None };
+                let method = Method::Learned { policy: Box::new(candidates[candidate].clone()), lr: None };
                 let seed = derive_seed(self.config.seed, Purpose::Episode, 1 << 63 | seed as u64);
                 let run = run_child(&mut *self.runner.task()?, &method, seed, Record::Final)?;
                 tried(self.config.task.horizon() as u64);
@@ -188,10 +232,10 @@ impl Learner {
             })
             .collect::<Result<_>>()?;
         let score = |c: usize| losses[c * seeds..(c + 1) * seeds].iter().sum::<f64>() / seeds as f64;
-        let best = (0..self.candidates.len())
+        let best = (0..candidates.len())
             .min_by(|a, b| score(*a).total_cmp(&score(*b)))
             .ok_or_else(|| Error::Bug("no policy to select".into()))?;
-        let mut chosen = self.candidates[best].clone();
+        let mut chosen = candidates[best].clone();
         chosen.set_selection_loss(score(best));
         Ok(chosen)
     }

@@ -62,6 +62,8 @@ pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Sur
         loaded.warning.iter().for_each(|w| around.progress.message(w));
         learner.set_state(loaded.value)?;
     }
+    check_records(&files.updates, store.len(), learner.updates_done())?;
+    learner.start_elsewhere()?.iter().for_each(|text| around.progress.message(text));
     // Updates after the checkpoint will be done again.
     store.truncate(learner.updates_done())?;
     let mut events = event_file(folder, around)?;
@@ -91,6 +93,15 @@ pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Sur
 /// As [`Learner::new`].
 pub fn planned_epochs(config: &RunConfig, runner: &Runner) -> Result<u64> {
     Learner::new(config.clone(), runner.clone()).map(|_| config.planned_epochs())
+}
+
+/// Whether each update of the checkpoint has its record.
+fn check_records(path: &Path, records: usize, updates: usize) -> Result<()> {
+    if records >= updates {
+        return Ok(());
+    }
+    let message = format!("{} records are missing: the checkpoint beside it is of update {updates}", updates - records);
+    Err(Error::data(path, message, "put the file back from a copy, or learn anew in another folder"))
 }
 
 fn best_return(updates: &[UpdateRecord]) -> f64 {

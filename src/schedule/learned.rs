@@ -10,6 +10,7 @@
 
 use crate::agent::{Policy, RunningMoments};
 use crate::env::{Control, Controller, anchor_lr, start_lr};
+use crate::range::{self, Range};
 use crate::task::{Knobs, Measurement};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -80,9 +81,11 @@ impl Learned {
     /// Freeze a policy.
     ///
     /// # Errors
-    /// [`Error::Config`] if the policy's input does not fit the observation or the control is out of range.
+    /// [`Error::Config`] if the policy's input does not fit the observation, a value of it is not finite, or the control
+    /// is out of range. What is accepted here is also read back from a file.
     pub fn new(policy: Policy, control: Control, provenance: Provenance) -> Result<Self> {
         control.check()?;
+        check_policy(&policy)?;
         let (have, want) = (policy.sizes[0], control.observation_dim());
         if have != want {
             let message = format!("the policy takes {have} numbers, the observation has {want}");
@@ -254,8 +257,8 @@ impl Learned {
                 params.extend(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
             }
         }
-        if sizes.is_empty() || params.iter().any(|p| !p.is_finite()) {
-            return Err(bad("the network is empty or not finite".into()));
+        if sizes.is_empty() {
+            return Err(bad("the network is empty".into()));
         }
         Learned::new(Policy::new(sizes, params, metadata.moments), metadata.control, metadata.provenance)
             .map_err(|e| bad(e.to_string()))
@@ -277,6 +280,29 @@ impl Learned {
     pub fn save(&self, path: &Path) -> Result<()> {
         crate::atomic::write_atomic(path, &self.to_bytes()?)
     }
+}
+
+/// Whether all numbers of a policy are such that it can act.
+///
+/// # Errors
+/// [`Error::Config`] naming the number.
+pub(crate) fn check_policy(policy: &Policy) -> Result<()> {
+    let wrong = |message: String| Err(Error::config("policy", message, "use a policy that lrpilot learned"));
+    if policy.sizes.len() < 2 || policy.sizes.contains(&0) {
+        return wrong(format!("{:?} are not the widths of a network", policy.sizes));
+    }
+    if let Some(i) = policy.params.iter().position(|p| !p.is_finite()) {
+        return wrong(format!("parameter {i} is {}, not finite", policy.params[i]));
+    }
+    let Some(RunningMoments { mean, variance, count }) = &policy.moments else { return Ok(()) };
+    let inputs = policy.sizes[0];
+    if mean.len() != inputs || variance.len() != inputs {
+        let (means, variances) = (mean.len(), variance.len());
+        return wrong(format!("{means} means and {variances} variances are given for {inputs} inputs"));
+    }
+    mean.iter().try_for_each(|m| range::check("policy.moments.mean", *m, Range::Finite))?;
+    variance.iter().try_for_each(|v| range::check("policy.moments.variance", *v, Range::NotNegative))?;
+    range::check("policy.moments.count", *count, Range::NotNegative)
 }
 
 fn example_control() -> Control {

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod data;
 pub mod quadratic;
+mod size;
 pub mod supervised;
 
 pub use config::{Preset, QuadraticConfig, SupervisedConfig, TaskConfig};
@@ -108,7 +109,8 @@ pub struct Measurement {
     pub extra_forward_passes: u64,
     /// NaN or infinity in loss, weights or gradients.
     pub diverged: bool,
-    /// At chance with a zero gradient in the first layer: dead units, which training cannot revive.
+    /// At chance, and the first layer had no gradient in the last batches, which hold at least as many examples as a full
+    /// one: dead units, which training cannot revive.
     pub stuck: bool,
 }
 

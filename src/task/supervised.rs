@@ -66,6 +66,8 @@ struct Sums {
     loss: f64,
     step_size: f64,
     forward_passes: u64,
+    /// Examples since the first layer last had a gradient.
+    still: usize,
 }
 
 impl Sums {
@@ -74,8 +76,10 @@ impl Sums {
         self.step.iter().map(|s| s.grad_sq).sum()
     }
 
-    /// Add the last step; returns the norm of its gradient over all layers.
-    fn add_step(&mut self) -> f64 {
+    /// Add the last step, on a batch of `examples`; returns the norm of its gradient over all layers.
+    fn add_step(&mut self, examples: usize) -> f64 {
+        let moves = self.step.first().is_none_or(|first| first.grad_sq != 0.0);
+        self.still = if moves { 0 } else { self.still + examples };
         for ((norm, update), step) in self.grad_norms.iter_mut().zip(&mut self.update_sq).zip(&self.step) {
             *norm += step.grad_sq.sqrt();
             *update += step.update_sq;
@@ -90,7 +94,7 @@ impl Sums {
         self.grad_norms.fill(0.0);
         self.update_sq.fill(0.0);
         (self.norm, self.norm_sq, self.loss_halves, self.loss) = (0.0, 0.0, [0.0; 2], 0.0);
-        (self.step_size, self.forward_passes) = (0.0, 0);
+        (self.step_size, self.forward_passes, self.still) = (0.0, 0, 0);
     }
 }
 
@@ -245,13 +249,7 @@ impl Supervised {
     }
 
     /// The measurement after `batches` batches summed up in `self.sums`.
-    fn measure(
-        &mut self,
-        batches: usize,
-        first_half: usize,
-        diverged: bool,
-        last_first_layer_grad: f64,
-    ) -> Measurement {
+    fn measure(&mut self, batches: usize, first_half: usize, diverged: bool) -> Measurement {
         let splits = Arc::clone(&self.splits);
         let (val_loss, val_accuracy) =
             if diverged { (f64::NAN, 0.0) } else { self.evaluate_on(&splits, Split::ValidationA) };
@@ -290,15 +288,9 @@ impl Supervised {
             step_size: self.searcher.as_ref().map(|_| sums.step_size / n),
             extra_forward_passes: sums.forward_passes,
             diverged: diverged || !finite,
-            stuck: last_first_layer_grad == 0.0 && val_loss > 0.9 * chance,
+            // A smaller batch may have no gradient by chance, or because batch normalisation takes the mean of one example.
+            stuck: sums.still >= self.config.batch_size && val_loss > 0.9 * chance,
         }
-    }
-
-    fn first_layer_gradient(&self) -> f64 {
-        self.network
-            .layer_ranges()
-            .first()
-            .map_or(1.0, |r| crate::nn::norms::sum_sq(&self.network.grads[r.clone()]).sqrt())
     }
 }
 
@@ -320,9 +312,8 @@ impl Task for Supervised {
         self.network.buffers.copy_from_slice(&buffers);
         self.sums.loss = loss;
         self.take_gradient_norms();
-        self.sums.add_step();
-        let first_layer = self.first_layer_gradient();
-        Ok(self.measure(1, 0, !loss.is_finite(), first_layer))
+        self.sums.add_step(batch);
+        Ok(self.measure(1, 0, !loss.is_finite()))
     }
 
     fn advance(&mut self, knobs: &Knobs) -> Result<Measurement> {
@@ -337,7 +328,7 @@ impl Task for Supervised {
             let lr = self.search(batch, loss).unwrap_or(knobs.lr);
             let (network, sums) = (&mut self.network, &mut self.sums);
             self.optimizer.step_with_norms(&mut network.params, &network.grads, lr, &self.layers, &mut sums.step);
-            let norm = sums.add_step();
+            let norm = sums.add_step(batch);
             sums.loss += loss;
             sums.loss_halves[usize::from(done >= planned / 2)] += loss;
             diverged = !(loss.is_finite() && norm.is_finite());
@@ -345,8 +336,7 @@ impl Task for Supervised {
             done += 1;
         }
         self.interval += 1;
-        let first_layer = self.first_layer_gradient();
-        Ok(self.measure(done, (planned / 2).min(done), diverged, first_layer))
+        Ok(self.measure(done, (planned / 2).min(done), diverged))
     }
 
     fn evaluate(&mut self, split: Split) -> Result<(f64, f64)> {
