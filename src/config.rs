@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn type_errors_name_the_line() {
         let message = message_of("[learn]\nseed = 1\nepochs = \"many\"");
-        assert!(message.starts_with("a.toml, line 3: invalid type: string \"many\""), "{message}");
+        assert!(message.starts_with("a.toml, line 3: \"many\" is not a whole number ≥ 0;"), "{message}");
         assert!(message_of("[learn\n").starts_with("a.toml, line 1: "));
     }
 
@@ -298,7 +298,41 @@ mod tests {
         let mut table = toml::Table::new();
         apply_set(&mut table, "learn.epochs=many").unwrap();
         let message = from_table::<Config>(table, "--set").unwrap_err().to_string();
-        assert!(message.starts_with("--set, learn.epochs: invalid type: string \"many\""), "{message}");
+        assert!(message.starts_with("--set, learn.epochs: \"many\" is not a whole number ≥ 0;"), "{message}");
+    }
+
+    /// Below an enum and in lists, where serde names no place; the line is that of the value.
+    #[test]
+    fn places_below_an_enum_are_named() {
+        #[derive(Debug, Deserialize)]
+        struct Plan {
+            #[serde(rename = "actions")]
+            _actions: Vec<Action>,
+            #[serde(rename = "range")]
+            _range: (f64, f64),
+        }
+        let message = |actions: &str, range: &str| {
+            let text = format!("range = {range}\nactions = [\n {{kind=\"absolute\",min=0.0,max=1.0}},\n {actions}\n]");
+            let table = parse::<toml::Table>(&text, "p.toml").unwrap();
+            from_table_and_text::<Plan>(table, "p.toml", &text).unwrap_err().to_string()
+        };
+        let cases = [
+            ("{kind=\"absolute\",min=\"a\",max=1.0}", "[0.0, 1.0]", "line 4, actions[1].min: \"a\" is not a number;"),
+            (
+                "{kind=\"absolute\",mim=0.0,max=1.0}",
+                "[0.0, 1.0]",
+                "line 4, actions[1]: unknown key `mim`; did you mean",
+            ),
+            ("{kind=\"absolute\",min=0.0}", "[0.0, 1.0]", "line 4, actions[1]: the key `max` is missing; add it"),
+            ("{kind=\"absolut\",min=0.0}", "[0.0, 1.0]", "line 4, actions[1]: unknown name `absolut`;"),
+            ("7", "[0.0, 1.0]", "line 4, actions[1]: 7 is not a table"),
+            ("", "[0.0]", "line 1, range: a list of 1 is not a list of 2;"),
+            ("", "true", "line 1, range: true is not a list of 2;"),
+        ];
+        for (actions, range, words) in cases {
+            let message = message(actions, range);
+            assert!(message.starts_with(&format!("p.toml, {words}")), "{message}");
+        }
     }
 
     #[test]
@@ -309,7 +343,7 @@ mod tests {
         }
         let expected = "a=1e-3\nb=[1,2]\nc='x y'\nd='7'\ne=true\nf='a=b'\ng=''\nlearn={seed=7}".parse().unwrap();
         assert_eq!(table, expected);
-        for wrong in ["learn", "=1", "learn.=1", "a.b=1"] {
+        for wrong in ["learn", "=1", "learn.=1", "a.b=1", "x=9223372036854775808"] {
             assert!(apply_set(&mut table, wrong).is_err(), "{wrong}");
         }
     }

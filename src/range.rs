@@ -106,7 +106,11 @@ pub fn count(place: impl Display, value: impl TryInto<u64> + Display, least: u64
         ));
     }
     if value > most {
-        return Err(Error::config(place, format!("{text} is not a whole number ≤ {most}"), format!("give at most {most}")));
+        return Err(Error::config(
+            place,
+            format!("{text} is not a whole number ≤ {most}"),
+            format!("give at most {most}"),
+        ));
     }
     Ok(())
 }

@@ -51,7 +51,8 @@ pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> 
     let runner = context::runner(&config, global)?;
     // What would stop the comparison is said before anything is learned.
     tuning_seeds(config.learn.epochs, &runner.spec()?)?;
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/demo-{}", folder_name(config.task.name()))));
+    let out =
+        args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/demo-{}", folder_name(config.task.name()))));
     let folder = RunFolder::create_or_resume(&out, &context::to_toml(&config)?, args.resume)?;
     let progress = context::stoppable(global, stop)?;
     let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };

@@ -161,7 +161,10 @@ fn check_last_seed(first: u64, count: u64) -> Result<()> {
     if first <= most {
         return Ok(());
     }
-    Err(Error::usage(format!("seed {first}: {count} seeds from there on are not all allowed"), format!("give at most {most}")))
+    Err(Error::usage(
+        format!("seed {first}: {count} seeds from there on are not all allowed"),
+        format!("give at most {most}"),
+    ))
 }
 
 /// A number of threads.

@@ -30,8 +30,8 @@ pub(super) fn path<T: DeserializeOwned>(whole: &Value, message: &str) -> Vec<Ste
     while let Some(step) = first_wrong(whole, &way, same) {
         way.push(step);
     }
-    // An unknown key is itself the last step; its name is in the message already.
-    if message.starts_with("unknown field") {
+    // An unknown key is itself the last step, and its name is in the message already; a length is that of the whole list.
+    if message.starts_with("unknown field") || message.starts_with("invalid length") {
         way.pop();
     }
     way
@@ -45,17 +45,22 @@ fn first_wrong(whole: &Value, way: &[Step], same: impl Fn(&Value) -> bool) -> Op
         *at_mut(&mut changed, way)? = left;
         Some(changed)
     };
-    let steps: Vec<Step> = match here {
-        Value::Table(table) => table.keys().cloned().map(Step::Key).collect(),
-        Value::Array(list) => (0..list.len()).map(Step::Index).collect(),
-        _ => return None,
-    };
+    let steps = steps(here);
     // With nothing left the error is about the whole, e.g. a table where a number should be.
     if same(&without(beginning(here, 0))?) {
         return None;
     }
     let wrong = (0..steps.len()).find(|i| without(beginning(here, i + 1)).is_some_and(|changed| same(&changed)))?;
     Some(steps[wrong].clone())
+}
+
+/// One step to each entry of a value, in serde's order.
+fn steps(value: &Value) -> Vec<Step> {
+    match value {
+        Value::Table(table) => table.keys().cloned().map(Step::Key).collect(),
+        Value::Array(list) => (0..list.len()).map(Step::Index).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The first `n` entries of a table, and its tags, or of a list.
@@ -83,12 +88,7 @@ fn missing<T: DeserializeOwned>(whole: &Value, way: &mut Vec<Step>, key: &str, m
             return Some(way.clone());
         }
     }
-    let steps: Vec<Step> = match here {
-        Value::Table(table) => table.keys().cloned().map(Step::Key).collect(),
-        Value::Array(list) => (0..list.len()).map(Step::Index).collect(),
-        _ => Vec::new(),
-    };
-    steps.into_iter().find_map(|step| {
+    steps(here).into_iter().find_map(|step| {
         way.push(step);
         let found = missing::<T>(whole, way, key, message);
         way.pop();
@@ -162,13 +162,17 @@ fn kind(word: &str) -> String {
         "a string" | "a borrowed string" | "str" | "string or map" | "string" => "a text in quotes",
         "map" | "a map" => "a table",
         "sequence" | "a sequence" => "a list",
+        "string only" => "a name in quotes",
+        "unit variant" => "this",
         "unit" => "empty",
         _ => "",
     };
     let length = word.strip_prefix("a tuple of size ").or_else(|| word.strip_prefix("tuple of "));
     match (plain, length) {
         ("", Some(length)) => format!("a list of {length}"),
-        ("", _) if word.contains("enum ") || word.contains("identifier") => "a table, or a name where one is known".into(),
+        ("", _) if word.contains("enum ") || word.contains("identifier") => {
+            "a table, or a name where one is known".into()
+        }
         ("", _) if word.starts_with("struct ") => "a table".into(),
         ("", _) => word.to_owned(),
         (plain, _) => plain.to_owned(),

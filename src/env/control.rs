@@ -52,7 +52,8 @@ impl Action {
             }
             Action::Anchored { base, alpha } => {
                 range::check("env.action.alpha", *alpha, Range::Positive)?;
-                let lr = |(i, lr): (usize, &f64)| range::check(format_args!("env.action.base[{i}]"), *lr, Range::Positive);
+                let lr =
+                    |(i, lr): (usize, &f64)| range::check(format_args!("env.action.base[{i}]"), *lr, Range::Positive);
                 base.iter().enumerate().try_for_each(lr)
             }
         }

@@ -218,8 +218,7 @@ impl Learner {
             return candidates.last().cloned().ok_or_else(|| Error::Bug("no policy to select".into()));
         }
         let chance = self.runner.spec()?.chance_loss.unwrap_or(f64::MAX);
-        let jobs: Vec<(usize, usize)> =
-            (0..candidates.len()).flat_map(|c| (0..seeds).map(move |s| (c, s))).collect();
+        let jobs: Vec<(usize, usize)> = (0..candidates.len()).flat_map(|c| (0..seeds).map(move |s| (c, s))).collect();
         let losses: Vec<f64> = jobs
             .par_iter()
             .map(|&(candidate, seed)| {

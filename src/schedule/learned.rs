@@ -409,4 +409,48 @@ mod tests {
             assert!(Learned::from_bytes(&good[..end], Path::new("p")).is_err(), "cut at {end}");
         }
     }
+
+    /// A file of a policy as it is, without the checks of [`Learned::new`].
+    fn unchecked(change: impl Fn(&mut Learned)) -> Vec<u8> {
+        let mut learned = Learned::from_bytes(&example_file(), Path::new("a")).unwrap();
+        change(&mut learned);
+        learned.to_bytes().unwrap()
+    }
+
+    #[test]
+    fn values_in_a_file_are_checked() {
+        let moments = |mean: Vec<f64>, variance: Vec<f64>| Some(RunningMoments { mean, variance, count: 1.0 });
+        let cases: [(&str, &dyn Fn(&mut Learned)); 14] = [
+            ("widths", &|l| l.policy = Policy::new(vec![3, 0, 1], vec![0.0], None)),
+            ("not finite", &|l| l.policy.params[1] = f32::NAN),
+            ("2 means", &|l| l.policy.moments = moments(vec![0.0; 2], vec![1.0; 3])),
+            ("4 variances", &|l| l.policy.moments = moments(vec![0.0; 3], vec![1.0; 4])),
+            ("moments.variance: -5", &|l| l.policy.moments = moments(vec![0.0; 3], vec![1.0, -5.0, 1.0])),
+            ("not a policy file", &|l| l.policy.moments = moments(vec![f64::NAN; 3], vec![1.0; 3])),
+            ("control.horizon: 0", &|l| l.control.horizon = 0),
+            ("control.layers", &|l| l.control.layers = usize::MAX),
+            ("control.divergence_factor: 1", &|l| l.control.divergence_factor = 1.0),
+            ("control.anchor_reach: -1", &|l| l.control.anchor_reach = -1.0),
+            ("control.initial_lr: 0", &|l| l.control.initial_lr = Some(0.0)),
+            ("control.anchor: -1", &|l| l.control.anchor = crate::task::AnchorRule::WeightRms(-1.0)),
+            ("control.lr_bounds", &|l| l.control.lr_bounds = (1.0, 0.1)),
+            ("env.action.base[1]: -1", &|l| {
+                l.control.action = crate::env::Action::Anchored { base: vec![1.0, -1.0], alpha: 1.0 };
+            }),
+        ];
+        for (words, change) in cases {
+            let error = Learned::from_bytes(&unchecked(change), Path::new("p")).unwrap_err();
+            assert!(error.exit_code() == 65 && error.to_string().contains(words), "`{words}`: {error}");
+        }
+        let good = unchecked(&|l: &mut Learned| l.policy.moments = moments(vec![0.5; 3], vec![0.0, 1.0, 2.0]));
+        assert!(Learned::from_bytes(&good, Path::new("p")).is_ok());
+    }
+
+    /// What would be refused when it is read is refused when it is frozen.
+    #[test]
+    fn a_policy_that_is_not_finite_is_not_frozen() {
+        let policy = Policy::new(vec![3, 1], vec![0.0, f32::INFINITY, 0.0, 0.0], None);
+        let error = Learned::new(policy, example_control(), Provenance::default()).unwrap_err();
+        assert!(error.to_string().contains("parameter 1 is inf"), "{error}");
+    }
 }

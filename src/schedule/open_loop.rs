@@ -409,7 +409,11 @@ impl OpenLoop {
             OpenLoop::Sequential { schedules, milestones } => {
                 if schedules.len() != milestones.len() + 1 || !milestones.is_sorted() {
                     let message = format!("{milestones:?} are not milestones of {} schedules", schedules.len());
-                    return Err(Error::config("schedule.milestones", message, "give one fewer than schedules, in order"));
+                    return Err(Error::config(
+                        "schedule.milestones",
+                        message,
+                        "give one fewer than schedules, in order",
+                    ));
                 }
                 schedules.iter().try_for_each(OpenLoop::check)
             }

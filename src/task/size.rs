@@ -2,16 +2,16 @@
 
 use crate::nn::{LayerSpec, Shape};
 use crate::task::config::SupervisedConfig;
-use crate::{Result, limits, range};
+use crate::{Error, Result, limits, range};
 
 /// The numbers that the network of `config` keeps: parameters with their gradients and the optimizer's state, and the
 /// activations of a batch with their gradients. An estimate from above; 128 bits hold it for any checked description.
 ///
 /// # Errors
-/// [`crate::Error::Config`] for a width that is too large, or a model that has no such name.
+/// [`Error::Config`] for a width that is too large, or a model that has no such name.
 pub(super) fn numbers(config: &SupervisedConfig) -> Result<u128> {
     let (shape, classes) = config.dataset.shape_and_classes();
-    let layers = config.model.layers(classes)?;
+    let layers = config.model.layers(classes).map_err(of_task)?;
     range::count("task.model: number of layers", layers.len(), 0, limits::LAYERS)?;
     let (mut shape, mut parameters, mut activations) = (shape, 0u128, shape.len() as u128);
     for (i, layer) in layers.iter().enumerate() {
@@ -24,6 +24,14 @@ pub(super) fn numbers(config: &SupervisedConfig) -> Result<u128> {
     }
     let batch = config.batch_size.min(config.data.train_images) as u128;
     Ok(5 * parameters + 2 * batch * activations)
+}
+
+/// An error about a model with the key of the task file in front.
+pub(super) fn of_task(error: Error) -> Error {
+    match error {
+        Error::Config { place, message, remedy } => Error::config(format!("task.{place}"), message, remedy),
+        other => other,
+    }
 }
 
 /// Whether each number of a layer is one that can be meant.

@@ -7,6 +7,7 @@ use crate::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
 use crate::rng::{Purpose, stream};
 use crate::task::config::SupervisedConfig;
 use crate::task::data::{Examples, Splits};
+use crate::task::size::of_task;
 use crate::task::{AnchorRule, Knobs, Measurement, Split, Task, TaskSpec, TaskState};
 use crate::{Error, Result};
 use rand::seq::SliceRandom as _;
@@ -112,11 +113,11 @@ impl Supervised {
         }
         let shape = train.shape;
         let classes = train.classes;
-        let layers = config.model.layers(classes)?;
-        let widest = Network::new(shape, &layers, 1)?.widest_activation().max(shape.len());
+        let layers = config.model.layers(classes).map_err(of_task)?;
+        let widest = Network::new(shape, &layers, 1).map_err(of_task)?.widest_activation().max(shape.len());
         let most_evaluated = splits.val_a.len().max(splits.val_b.len()).max(splits.test.len());
         let evaluation_batch = (EVALUATION_VALUES / widest).clamp(1, 1024).min(most_evaluated);
-        let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch))?;
+        let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch)).map_err(of_task)?;
         let outputs = network.output_shape().len();
         if outputs != classes {
             let message = format!("the model ends in {outputs} outputs for {classes} classes");

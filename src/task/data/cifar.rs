@@ -87,7 +87,12 @@ mod tests {
         let bytes = builder.into_inner().unwrap().finish().unwrap();
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(from_archive(&path, DatasetName::Cifar100, &["train.bin"], u64::MAX).unwrap(), vec![body]);
-        assert!(from_archive(&path, DatasetName::Cifar100, &["test.bin"], u64::MAX).unwrap_err().to_string().contains("no member test.bin"));
+        assert!(
+            from_archive(&path, DatasetName::Cifar100, &["test.bin"], u64::MAX)
+                .unwrap_err()
+                .to_string()
+                .contains("no member test.bin")
+        );
         let mut plain = Vec::new();
         flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).unwrap();
         let unpacked = folder.path().join("cifar.tar");
@@ -95,7 +100,10 @@ mod tests {
         assert!(from_archive(&unpacked, DatasetName::Cifar100, &["train.bin"], u64::MAX).is_ok(), "not compressed");
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         assert!(
-            from_archive(&path, DatasetName::Cifar100, &["train.bin"], u64::MAX).unwrap_err().to_string().contains("truncated or corrupt")
+            from_archive(&path, DatasetName::Cifar100, &["train.bin"], u64::MAX)
+                .unwrap_err()
+                .to_string()
+                .contains("truncated or corrupt")
         );
     }
 }
