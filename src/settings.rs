@@ -3,6 +3,8 @@
 //! Deliberately not here: which keys exist. Each configuration struct says so itself, with
 //! `#[serde(deny_unknown_fields, default)]`.
 
+mod fault;
+
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,11 +51,25 @@ pub fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T> {
 /// # Errors
 /// [`Error::Config`] for an unknown or missing key or a value of the wrong type.
 pub fn from_table<T: DeserializeOwned>(table: toml::Table, place: &str) -> Result<T> {
-    table.try_into().map_err(|error: toml::de::Error| {
-        // The path of keys is shown by Display only, as a last line "in `learn.epochs`".
-        let shown = error.to_string();
-        let path = shown.lines().rev().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
-        let place = path.map_or_else(|| place.to_owned(), |path| format!("{place}, {path}"));
+    from_table_and_text(table, place, "")
+}
+
+/// As [`from_table`], for a table that comes from the file `place` with the content `text`: errors also name the line,
+/// if the key is in the file.
+///
+/// # Errors
+/// As [`from_table`].
+pub fn from_table_and_text<T: DeserializeOwned>(table: toml::Table, place: &str, text: &str) -> Result<T> {
+    let whole = toml::Value::Table(table);
+    whole.clone().try_into().map_err(|error: toml::de::Error| {
+        let path = fault::path::<T>(&whole, error.message().trim());
+        let mut place = place.to_owned();
+        if let Some(line) = fault::line(text, &path) {
+            let _ = write!(place, ", line {line}");
+        }
+        if !path.is_empty() {
+            let _ = write!(place, ", {}", fault::shown(&path));
+        }
         explain(place, error.message())
     })
 }
@@ -108,6 +124,10 @@ pub fn apply_set(table: &mut toml::Table, setting: &str) -> Result<()> {
     };
     let (path, text) = setting.split_once('=').ok_or_else(|| wrong("no `=`".to_owned()))?;
     let text = text.trim();
+    if text.parse::<i128>().is_ok_and(|number| i64::try_from(number).is_err()) {
+        let message = format!("{text} is beyond the whole numbers of TOML");
+        return Err(Error::config(format!("--set {path}"), message, format!("give at most {}", i64::MAX)));
+    }
     let value = format!("v = {text}")
         .parse::<toml::Table>()
         .ok()
@@ -189,8 +209,11 @@ fn explain(place: String, message: &str) -> Error {
         };
         return Error::config(place, format!("unknown {ours} `{given}`"), remedy);
     }
-    let remedy = if message.starts_with("missing field") { "add the key" } else { "correct the value" };
-    Error::config(place, message.replace('\n', " "), remedy)
+    if let Some(name) = message.strip_prefix("missing field ") {
+        return Error::config(place, format!("the key {name} is missing"), "add it");
+    }
+    let message = fault::in_our_words(message).unwrap_or_else(|| message.replace('\n', " "));
+    Error::config(place, message, "correct the value")
 }
 
 /// The name with the smallest edit distance to `given`, if that is at most a third of its length (and at least two).
@@ -266,7 +289,7 @@ mod tests {
     #[test]
     fn type_errors_name_the_line() {
         let message = message_of("[learn]\nseed = 1\nepochs = \"many\"");
-        assert!(message.starts_with("a.toml, line 3: invalid type: string \"many\""), "{message}");
+        assert!(message.starts_with("a.toml, line 3: \"many\" is not a whole number ≥ 0;"), "{message}");
         assert!(message_of("[learn\n").starts_with("a.toml, line 1: "));
     }
 
@@ -275,7 +298,41 @@ mod tests {
         let mut table = toml::Table::new();
         apply_set(&mut table, "learn.epochs=many").unwrap();
         let message = from_table::<Config>(table, "--set").unwrap_err().to_string();
-        assert!(message.starts_with("--set, learn.epochs: invalid type: string \"many\""), "{message}");
+        assert!(message.starts_with("--set, learn.epochs: \"many\" is not a whole number ≥ 0;"), "{message}");
+    }
+
+    /// Below an enum and in lists, where serde names no place; the line is that of the value.
+    #[test]
+    fn places_below_an_enum_are_named() {
+        #[derive(Debug, Deserialize)]
+        struct Plan {
+            #[serde(rename = "actions")]
+            _actions: Vec<Action>,
+            #[serde(rename = "range")]
+            _range: (f64, f64),
+        }
+        let message = |actions: &str, range: &str| {
+            let text = format!("range = {range}\nactions = [\n {{kind=\"absolute\",min=0.0,max=1.0}},\n {actions}\n]");
+            let table = parse::<toml::Table>(&text, "p.toml").unwrap();
+            from_table_and_text::<Plan>(table, "p.toml", &text).unwrap_err().to_string()
+        };
+        let cases = [
+            ("{kind=\"absolute\",min=\"a\",max=1.0}", "[0.0, 1.0]", "line 4, actions[1].min: \"a\" is not a number;"),
+            (
+                "{kind=\"absolute\",mim=0.0,max=1.0}",
+                "[0.0, 1.0]",
+                "line 4, actions[1]: unknown key `mim`; did you mean",
+            ),
+            ("{kind=\"absolute\",min=0.0}", "[0.0, 1.0]", "line 4, actions[1]: the key `max` is missing; add it"),
+            ("{kind=\"absolut\",min=0.0}", "[0.0, 1.0]", "line 4, actions[1]: unknown name `absolut`;"),
+            ("7", "[0.0, 1.0]", "line 4, actions[1]: 7 is not a table"),
+            ("", "[0.0]", "line 1, range: a list of 1 is not a list of 2;"),
+            ("", "true", "line 1, range: true is not a list of 2;"),
+        ];
+        for (actions, range, words) in cases {
+            let message = message(actions, range);
+            assert!(message.starts_with(&format!("p.toml, {words}")), "{message}");
+        }
     }
 
     #[test]
@@ -286,7 +343,7 @@ mod tests {
         }
         let expected = "a=1e-3\nb=[1,2]\nc='x y'\nd='7'\ne=true\nf='a=b'\ng=''\nlearn={seed=7}".parse().unwrap();
         assert_eq!(table, expected);
-        for wrong in ["learn", "=1", "learn.=1", "a.b=1"] {
+        for wrong in ["learn", "=1", "learn.=1", "a.b=1", "x=9223372036854775808"] {
             assert!(apply_set(&mut table, wrong).is_err(), "{wrong}");
         }
     }

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each folder or file of `src/` may name of the crate, besides itself, [`EVERYWHERE`] and the tests' own imports.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("main", &["cli"]),
     ("lib", &["task", "nn", "env", "agent", "schedule", "run", "report"]),
     ("error", &[]),
+    ("limits", &[]),
+    ("range", &[]),
     ("rng", &[]),
     ("settings", &[]),
     ("nn", &[]),
@@ -23,7 +25,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
 ];
 /// Modules on top of everything else.
 const TOP: [&str; 2] = ["paper", "cli"];
-const EVERYWHERE: [&str; 4] = ["error", "rng", "Error", "Result"];
+const EVERYWHERE: [&str; 6] = ["error", "limits", "range", "rng", "Error", "Result"];
 const CORE_HAS_NOT: [&str; 7] =
     ["println!", "eprintln!", "print!(", "dbg!(", "std::env", "Instant::now", "SystemTime::now"];
 

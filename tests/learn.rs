@@ -144,7 +144,7 @@ fn wrong_input_is_named_and_nothing_is_overwritten() {
     let out = dir.path().join("run");
     let set = |setting: &'static str| ["--set", setting];
     fails(&mut learn(&out, &set("learn.epoch=3")), 78, &["learn: unknown key `epoch`", "`epochs`"]);
-    fails(&mut learn(&out, &set("learn.epochs=0")), 78, &["learn.epochs", "0 is not positive"]);
+    fails(&mut learn(&out, &set("learn.epochs=0")), 78, &["learn.epochs", "at least 1"]);
     fails(&mut learn(&out, &set("learn.epochs=10")), 78, &["learn.epochs", "10 epochs are less than"]);
     fails(&mut learn(&out, &set("task.lr_bounds=[1.0, 1e-6]")), 78, &["task.lr_bounds", "0 < min < max"]);
     fails(&mut learn(&out, &set("task.lr_bounds=[1e-6, inf]")), 78, &["task.lr_bounds", "finite"]);

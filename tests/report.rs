@@ -70,6 +70,7 @@ fn runs(each: usize) -> Vec<RunRecord> {
                 initial_lr: Some(lr(method, 0, 0.5)),
                 curve: curve.collect(),
                 diverged,
+                at_chance: false,
                 test_loss: Some(end * shift),
                 extra_forward_passes: 0,
             });

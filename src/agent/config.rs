@@ -1,6 +1,7 @@
 //! PPO's settings.
 
-use crate::{Error, Result};
+use crate::range::{self, Range};
+use crate::{Result, limits};
 use serde::{Deserialize, Serialize};
 
 /// How a Gaussian sample becomes an action in the Box.
@@ -116,36 +117,30 @@ impl PpoConfig {
     /// Check what the types do not say.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key, the value and the remedy.
+    /// [`crate::Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
-        let counts = [("n_steps", self.n_steps), ("batch_size", self.batch_size), ("n_epochs", self.n_epochs)];
-        for (key, value) in counts.into_iter().chain(self.hidden.iter().map(|h| ("hidden", *h))) {
-            ensure(key, value as f64, value > 0, "at least 1")?;
+        range::count("ppo.n_steps", self.n_steps, 1, limits::ROLLOUT)?;
+        range::count("ppo.batch_size", self.batch_size, 1, limits::ROLLOUT)?;
+        range::count("ppo.n_epochs", self.n_epochs, 1, limits::PASSES)?;
+        range::count("ppo.hidden: number of layers", self.hidden.len(), 0, limits::LAYERS)?;
+        self.hidden.iter().try_for_each(|h| range::count("ppo.hidden", *h, 1, limits::HIDDEN))?;
+        let parameters: u64 = self.hidden.windows(2).map(|w| w[0] as u64 * w[1] as u64).sum();
+        range::count("ppo.hidden: number of parameters", parameters, 0, limits::POLICY)?;
+        for (key, value, range) in [
+            ("learning_rate", Some(self.learning_rate), Range::Positive),
+            ("clip_range", Some(self.clip_range), Range::Positive),
+            ("clip_range_vf", self.clip_range_vf, Range::Positive),
+            ("max_grad_norm", Some(self.max_grad_norm), Range::Positive),
+            ("target_kl", self.target_kl, Range::Positive),
+            ("policy_gain", Some(self.policy_gain), Range::Positive),
+            ("gamma", Some(self.gamma), Range::Share),
+            ("gae_lambda", Some(self.gae_lambda), Range::Share),
+            ("ent_coef", Some(self.ent_coef), Range::NotNegative),
+            ("vf_coef", Some(self.vf_coef), Range::NotNegative),
+            ("log_std_init", Some(self.log_std_init), Range::Finite),
+        ] {
+            value.map_or(Ok(()), |v| range::check(format_args!("ppo.{key}"), v, range))?;
         }
-        let positive = [
-            ("learning_rate", Some(self.learning_rate)),
-            ("clip_range", Some(self.clip_range)),
-            ("clip_range_vf", self.clip_range_vf),
-            ("max_grad_norm", Some(self.max_grad_norm)),
-            ("target_kl", self.target_kl),
-            ("policy_gain", Some(self.policy_gain)),
-        ];
-        for (key, value) in positive.into_iter().filter_map(|(k, v)| Some((k, v?))) {
-            ensure(key, value, value.is_finite() && value > 0.0, "a finite number > 0")?;
-        }
-        for (key, value) in [("gamma", self.gamma), ("gae_lambda", self.gae_lambda)] {
-            ensure(key, value, (0.0..=1.0).contains(&value), "a number in [0, 1]")?;
-        }
-        for (key, value) in [("ent_coef", self.ent_coef), ("vf_coef", self.vf_coef)] {
-            ensure(key, value, value.is_finite() && value >= 0.0, "a finite number ≥ 0")?;
-        }
-        ensure("log_std_init", self.log_std_init, self.log_std_init.is_finite(), "a finite number")
+        Ok(())
     }
-}
-
-fn ensure(key: &str, value: f64, ok: bool, wanted: &str) -> Result<()> {
-    if ok {
-        return Ok(());
-    }
-    Err(Error::config(format!("ppo.{key}"), format!("{value} is not allowed"), format!("give {wanted}")))
 }

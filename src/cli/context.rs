@@ -22,15 +22,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub fn load_config(task: &str, set: &[String], seed: Option<u64>) -> Result<RunConfig> {
     let path = Path::new(task);
     let is_file = Preset::from_name(task).is_none() && (path.extension().is_some() || path.exists());
+    let mut text = String::new();
     let mut overlay = if is_file {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        text = read_utf8(path)?;
         settings::parse::<toml::Table>(&text, task)?
     } else {
         toml::Table::new()
     };
     set.iter().try_for_each(|s| settings::apply_set(&mut overlay, s))?;
     if let Some(seed) = seed {
-        overlay.insert("seed".into(), toml::Value::Integer(seed as i64));
+        let seed = i64::try_from(seed).map_err(|_| {
+            Error::usage(format!("seed {seed} is too large"), format!("give at most {}", crate::limits::SEED))
+        })?;
+        overlay.insert("seed".into(), toml::Value::Integer(seed));
     }
     let formulation = match overlay.get("env").and_then(|e| e.get("formulation")).and_then(toml::Value::as_str) {
         Some("paper") => Formulation::Paper,
@@ -45,9 +49,20 @@ pub fn load_config(task: &str, set: &[String], seed: Option<u64>) -> Result<RunC
         })?;
         base.insert("task".into(), named);
     }
-    let config: RunConfig = settings::from_table(settings::merge(base, overlay), task)?;
+    let config: RunConfig = settings::from_table_and_text(settings::merge(base, overlay), task, &text)?;
     config.check()?;
     Ok(config)
+}
+
+/// The text of a configuration file.
+fn read_utf8(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let good = e.utf8_error().valid_up_to();
+        let line = 1 + e.as_bytes()[..good].iter().filter(|b| **b == b'\n').count();
+        let message = format!("byte {} is not UTF-8", good + 1);
+        Error::config(format!("{}, line {line}", path.display()), message, "save the file as UTF-8")
+    })
 }
 
 /// A configuration as a TOML table.
@@ -65,10 +80,22 @@ pub fn to_toml(config: &RunConfig) -> Result<String> {
 
 /// The data folder: `--data-dir`, else `LRPILOT_DATA`, else `lrpilot` in the user's cache folder.
 pub fn data_dir(global: &GlobalArgs) -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let cache = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-    let chosen = global.data_dir.clone().or_else(|| variable("LRPILOT_DATA"));
-    chosen.unwrap_or_else(|| cache().unwrap_or_else(|| PathBuf::from(".")).join("lrpilot"))
+    named_data_dir(global).unwrap_or_else(|| cache().unwrap_or_else(|| PathBuf::from(".")).join("lrpilot"))
+}
+
+/// Whether somebody named the data folder, by `--data-dir` or `LRPILOT_DATA`.
+pub fn data_dir_is_named(global: &GlobalArgs) -> bool {
+    named_data_dir(global).is_some()
+}
+
+fn named_data_dir(global: &GlobalArgs) -> Option<PathBuf> {
+    global.data_dir.clone().or_else(|| variable("LRPILOT_DATA"))
+}
+
+/// An environment variable that names a path, unless it is empty.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from)
 }
 
 /// The task's data, loaded.

@@ -5,6 +5,7 @@ use crate::task::data::{DatasetName, verify};
 use crate::{Error, Result};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
+use std::path::Path;
 
 /// Arguments of `data`.
 #[derive(Clone, Debug, Args)]
@@ -43,6 +44,9 @@ pub enum DataAction {
 /// [`Error::Usage`] for an unknown name, [`Error::Data`] for a file that is missing or wrong, [`Error::Io`].
 pub fn run(args: &DataArgs, global: &GlobalArgs) -> Result<()> {
     let root = context::data_dir(global);
+    if !matches!(args.action, DataAction::Fetch { .. }) {
+        check_folder(&root, global)?;
+    }
     let present = |d: &DatasetName| d.files().iter().all(|f| d.find(&root, f).is_ok());
     match &args.action {
         DataAction::List => {
@@ -71,13 +75,27 @@ pub fn run(args: &DataArgs, global: &GlobalArgs) -> Result<()> {
         }
         DataAction::Fetch { names, mirror } => {
             let progress = context::progress(global);
-            for dataset in parse_names(names)? {
+            let chosen = parse_names(names)?;
+            if let Some(embedded) = chosen.iter().find(|d| d.files().is_empty()) {
+                let message = format!("the data set {} is part of the program", embedded.name());
+                return Err(Error::usage(message, "there is nothing to fetch, leave it out"));
+            }
+            for dataset in chosen {
                 fetch(dataset, &root, mirror, &*progress)?;
                 print(&format!("{}: good, in {}", dataset.name(), root.join(dataset.folder()).display()))?;
             }
             Ok(())
         }
     }
+}
+
+/// Whether a data folder that somebody named is there; the one in the cache is made by the first download.
+fn check_folder(root: &Path, global: &GlobalArgs) -> Result<()> {
+    if root.is_dir() || !context::data_dir_is_named(global) {
+        return Ok(());
+    }
+    let message = format!("the data folder {} does not exist", root.display());
+    Err(Error::usage(message, "correct --data-dir or LRPILOT_DATA, or download data to it with `lrpilot data fetch`"))
 }
 
 fn parse_names(names: &[String]) -> Result<Vec<DatasetName>> {

@@ -25,9 +25,9 @@ pub struct DemoArgs {
     /// Folder of the run, made if need be [default: runs/demo-TASK].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Seed of everything random.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
+    /// Seed of everything random; the policies use this one and the following [default: the configuration's].
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
+    pub seed: Option<u64>,
     /// Policies of each formulation.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub policy_seeds: u64,
@@ -47,11 +47,13 @@ pub struct DemoArgs {
 /// # Errors
 /// As [`demo`].
 pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
-    let config = context::load_config(&args.task, &args.set, Some(args.seed))?;
+    let config = context::load_config(&args.task, &args.set, args.seed)?;
+    super::check_last_seed(config.seed, args.policy_seeds)?;
     let source: Arc<dyn TaskSource> = context::source(&config, global)?;
     // What would stop the comparison is said before anything is learned.
     tuning_seeds(config.learn.epochs, source.spec())?;
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/demo-{}", config.task.name())));
+    let out =
+        args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/demo-{}", folder_name(config.task.name()))));
     let folder = RunFolder::create_or_resume(&out, &context::to_toml(&config)?, args.resume)?;
     let progress = context::stoppable(global, stop)?;
     let host = context::host();
@@ -71,6 +73,17 @@ pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> 
     print(&table::terminal(&result.comparison))?;
     print(&format!("policy: {}", folder.policy().display()))?;
     print(&format!("report: {}", folder.report().display()))
+}
+
+/// A task's name, which may be any text, as part of the name of a folder: letters, digits and `-_. ` stay, everything
+/// else becomes `_`, and so does a point at the beginning.
+fn folder_name(task: &str) -> String {
+    const LONGEST: usize = 100;
+    let kept = |(i, c): (usize, char)| {
+        let plain = c.is_alphanumeric() || "-_ ".contains(c) || (c == '.' && i > 0);
+        if plain { c } else { '_' }
+    };
+    task.chars().take(LONGEST).enumerate().map(kept).collect()
 }
 
 /// The policy that did best in selection.
@@ -96,4 +109,17 @@ fn picture(result: &DemoResult) -> String {
         })
         .collect();
     lr_chart(&series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folder_name;
+
+    #[test]
+    fn a_name_leads_out_of_no_folder() {
+        assert_eq!(folder_name("digits-clean 1.5"), "digits-clean 1.5");
+        assert_eq!(folder_name("../../evil"), "_._.._evil");
+        assert_eq!(folder_name("/etc/passwd\0"), "_etc_passwd_");
+        assert_eq!(folder_name(&"x".repeat(1000)).len(), 100);
+    }
 }

@@ -2,14 +2,14 @@
 //! final name. A partial download never stands under it.
 
 use crate::record::progress::Progress;
-use crate::task::data::{DataFile, DatasetName, verify, verify_file};
+use crate::task::data::{DataFile, DatasetName, is_gzip, verify, verify_file};
 use crate::{Error, Result};
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
+use tempfile::NamedTempFile;
 
 /// Bytes copied between two reports of progress.
-const CHUNK: usize = 1 << 16;
+const CHUNK: u64 = 1 << 16;
 
 /// Download what is missing or wrong of `name` below `root`, from `mirrors`, or where there are none from the
 /// known ones.
@@ -43,13 +43,9 @@ fn fetch_file(
     let known: Vec<String> = file.mirrors.iter().map(|m| (*m).to_owned()).collect();
     for mirror in if mirrors.is_empty() { &known } else { mirrors } {
         let url = format!("{}/{}", mirror.trim_end_matches('/'), file.name);
-        // The ending tells how the content is packed.
-        let temporary = tempfile::Builder::new().prefix(".fetch-").suffix(file.name).tempfile_in(folder);
-        let mut temporary = temporary.map_err(|e| Error::io(folder, e))?;
-        let checked = download(&url, temporary.as_file_mut(), progress)
-            .and_then(|()| verify_file(name, file, temporary.path()).map_err(|e| e.to_string()));
-        match checked {
-            Ok(()) => {
+        match download(&url, name, file, folder, progress) {
+            Ok((temporary, arrived)) => {
+                let path = folder.join(arrived);
                 temporary.as_file().sync_all().map_err(|e| Error::io(&path, e))?;
                 temporary.persist(&path).map_err(|e| Error::io(&path, e.error))?;
                 return Ok(());
@@ -61,26 +57,44 @@ fn fetch_file(
     Err(Error::data(path, format!("cannot be downloaded ({})", failures.join("; ")), remedy))
 }
 
-/// Write the body of `url` to `file`; an error is the reason why not.
-fn download(url: &str, file: &mut File, progress: &dyn Progress) -> Result<(), String> {
+/// The checked content of `url` in a temporary file, and the name that it is to have; an error is the reason why not.
+///
+/// A server may unpack a file on the way, or have us do it (`Content-Encoding: gzip`). The name then loses its `.gz`,
+/// so that it says what the file is.
+fn download(
+    url: &str,
+    name: DatasetName,
+    file: &DataFile,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<(NamedTempFile, &'static str), String> {
     let mut response = ureq::get(url).call().map_err(|e| e.to_string())?;
-    let length = response.headers().get("content-length").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok());
+    // The length is that of what is sent, not of what it is unpacked to.
+    let encoded = header("content-encoding").is_some_and(|encoding| encoding != "identity");
+    let length = header("content-length").and_then(|v| v.parse().ok()).filter(|_| !encoded);
     progress.start(length.unwrap_or(0), url);
     let mut body = response.body_mut().as_reader();
-    let mut buffer = vec![0; CHUNK];
-    let mut total = 0u64;
-    loop {
-        let n = body.read(&mut buffer).map_err(|e| e.to_string())?;
-        if n == 0 {
-            break;
-        }
-        file.write_all(&buffer[..n]).map_err(|e| e.to_string())?;
-        total += n as u64;
-        progress.advance(n as u64);
+    let mut chunk = Vec::new();
+    let mut next = |chunk: &mut Vec<u8>| {
+        chunk.clear();
+        body.by_ref().take(CHUNK).read_to_end(chunk).map_err(|e| e.to_string())
+    };
+    next(&mut chunk)?;
+    let arrived = if is_gzip(&chunk) || !encoded { file.name } else { file.name.trim_end_matches(".gz") };
+    let temporary = tempfile::Builder::new().prefix(".fetch-").suffix(arrived).tempfile_in(folder);
+    let mut temporary = temporary.map_err(|e| e.to_string())?;
+    let mut total = 0;
+    while !chunk.is_empty() {
+        temporary.write_all(&chunk).map_err(|e| e.to_string())?;
+        total += chunk.len() as u64;
+        progress.advance(chunk.len() as u64);
+        next(&mut chunk)?;
     }
     progress.finish(&format!("{total} bytes"));
-    match length {
-        Some(expected) if expected != total => Err(format!("ended after {total} of {expected} bytes")),
-        _ => Ok(()),
+    if length.is_some_and(|expected| expected != total) {
+        return Err(format!("ended after {total} of {} bytes", length.unwrap_or(0)));
     }
+    verify_file(name, file, temporary.path()).map_err(|e| e.to_string())?;
+    Ok((temporary, arrived))
 }

@@ -24,7 +24,7 @@ pub struct LearnArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Seed of the policy and of everything random [default: the configuration's].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
     pub seed: Option<u64>,
     /// Go on with the run in the folder.
     #[arg(long)]

@@ -17,7 +17,7 @@ pub mod runs;
 pub mod signals;
 
 use crate::run::stop::StopFlag;
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -46,7 +46,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_enum, default_value_t = ProgressKind::Auto, value_name = "KIND")]
     pub progress: ProgressKind,
     /// Threads for child runs; the results do not depend on it [default: one per core].
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     pub threads: Option<u16>,
     /// Folder with the data sets [default: LRPILOT_DATA, else lrpilot in the user's cache folder].
     #[arg(long, global = true, value_name = "DIR")]
@@ -132,7 +132,7 @@ impl std::str::FromStr for SeedList {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number =
-            |part: &str| part.trim().parse::<u64>().map_err(|e| format!("`{part}`: {e}; give 3, 1,2,7 or 0..5"));
+            |part: &str| part.trim().parse::<u64>().map_err(|_| format!("`{part}` is no seed; give 3, 1,2,7 or 0..5"));
         let Some((first, end)) = text.split_once("..") else {
             return Ok(SeedList(text.split(',').map(number).collect::<Result<_, _>>()?));
         };
@@ -141,6 +141,39 @@ impl std::str::FromStr for SeedList {
             Some(1..=MAX_SEEDS) => Ok(SeedList((first..end).collect())),
             _ => Err(format!("{text} holds no seeds or more than {MAX_SEEDS}; the end is not included")),
         }
+    }
+}
+
+/// A seed: a whole number that a configuration file can hold.
+fn seed(text: &str) -> Result<u64, String> {
+    let most = limits::SEED;
+    match text.parse::<u64>() {
+        Ok(seed) if seed <= most => Ok(seed),
+        _ => Err(format!("not a whole number from 0 to {most}; give at most {most}")),
+    }
+}
+
+/// Whether the last of `count` seeds from `first` on is one, too.
+///
+/// # Errors
+/// [`Error::Usage`] naming the largest first seed.
+fn check_last_seed(first: u64, count: u64) -> Result<()> {
+    let most = limits::SEED - count.saturating_sub(1);
+    if first <= most {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("seed {first}: {count} seeds from there on are not all allowed"),
+        format!("give at most {most}"),
+    ))
+}
+
+/// A number of threads.
+fn threads(text: &str) -> Result<u16, String> {
+    let most = limits::THREADS;
+    match text.parse::<u16>() {
+        Ok(threads) if (1..=most).contains(&threads) => Ok(threads),
+        _ => Err(format!("not a whole number from 1 to {most}; give at least 1 and at most {most}")),
     }
 }
 
@@ -187,9 +220,17 @@ mod tests {
 
     #[test]
     fn wrong_numbers_are_refused() {
-        for line in ["t --schedule s --lr 0", "t --schedule s --lr nan", "t --schedule s --seeds 0..99999999999"] {
-            assert!(parse::<evaluate::EvaluateArgs>(line).is_err(), "{line}");
+        let lines = ["--lr 0", "--lr nan", "--lr -0.1", "--lr inf", "--seeds 0..99999999999", "--seeds -1"];
+        for line in lines.map(|l| format!("t --schedule s {l}")) {
+            let error = parse::<evaluate::EvaluateArgs>(&line).unwrap_err().to_string();
+            assert!(!error.contains("unexpected argument"), "{line}: {error}");
         }
+        for seed in ["9223372036854775808", "18446744073709551616", "-1", "1.5"] {
+            let error = parse::<learn::LearnArgs>(&format!("t --out o --seed {seed}")).unwrap_err().to_string();
+            assert!(error.contains(seed) && error.contains("at most 9223372036854775807"), "{error}");
+        }
+        assert!(parse::<learn::LearnArgs>("t --out o --seed 9223372036854775807").is_ok());
+        assert!(check_last_seed(limits::SEED - 2, 3).is_ok() && check_last_seed(limits::SEED - 1, 3).is_err());
         assert!(parse::<compare::CompareArgs>("p --task t --out o --child-seeds 0").is_err());
     }
 }

@@ -29,7 +29,7 @@ pub struct PaperArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Seed of everything random; agents use this one and the following.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = super::seed)]
     pub seed: u64,
     /// Only this experiment; may be repeated.
     #[arg(long, value_name = "NAME", value_enum)]
@@ -84,6 +84,9 @@ impl ValueEnum for ExperimentName {
 /// # Errors
 /// As [`paper::run`].
 pub fn run(args: &PaperArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
+    /// More than an experiment has agents.
+    const MOST_AGENTS: u64 = 1000;
+    super::check_last_seed(args.seed, MOST_AGENTS)?;
     let scale = args.scale.0;
     let all = plan(scale, args.seed);
     let experiments: Vec<Experiment> = args.only.iter().map(|e| e.0).collect();

@@ -93,6 +93,7 @@ impl EnvConfig {
         } else {
             InitialLr::NearAnchor { decades: 0.7 }
         });
+        reward.check()?;
         initial_lr.check()?;
         self.hyperparameters.iter().try_for_each(|h| accepted(h, spec))?;
         let policy = PolicySpec {

@@ -1,5 +1,7 @@
 //! Rewards: pure functions of what happened in one interval.
 
+use crate::Result;
+use crate::range::{self, Range};
 use serde::{Deserialize, Serialize};
 
 /// What a reward may depend on.
@@ -25,9 +27,9 @@ pub struct Outcome {
 pub enum Reward {
     /// r = γ(best − val) + λ(H − t) (paper, eq. 1 and 3), best taken before the epoch.
     Paper {
-        /// Weight γ of the improvement.
+        /// Weight γ ≥ 0 of the improvement.
         gamma: f64,
-        /// Weight λ of the epochs left.
+        /// Weight λ ≥ 0 of the epochs left.
         lambda: f64,
     },
     /// r = −val (paper, A.8).
@@ -46,6 +48,21 @@ pub enum Reward {
 impl Reward {
     /// The paper's constants: γ = 10, λ = 1.
     pub const PAPER: Reward = Reward::Paper { gamma: 10.0, lambda: 1.0 };
+
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        match *self {
+            Reward::Paper { gamma, lambda } => {
+                range::check("env.reward.gamma", gamma, Range::NotNegative)?;
+                range::check("env.reward.lambda", lambda, Range::NotNegative)
+            }
+            Reward::LogImprovement { epsilon, .. } => range::check("env.reward.epsilon", epsilon, Range::Positive),
+            Reward::NegativeLoss {} => Ok(()),
+        }
+    }
 
     /// The reward of an interval that did not diverge.
     ///

@@ -22,8 +22,11 @@ pub struct RunRecord {
     pub initial_lr: Option<f64>,
     /// The whole curve, one entry per interval.
     pub curve: Vec<IntervalRecord>,
-    /// NaN or infinity, or stuck at chance.
+    /// NaN or infinity, or stuck with dead units. Records of version 0.1.0 say so of runs at chance, too.
     pub diverged: bool,
+    /// Whether a run that did not diverge ended with the loss of knowing nothing: above 0.95 ln(classes).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_chance: bool,
     /// Loss on the test set, looked at once, in the `compare` stage only.
     pub test_loss: Option<f64>,
     /// Forward passes on batches beyond one for each optimizer step (line search); a training step costs about three.
@@ -121,7 +124,7 @@ pub struct MethodResult {
     pub epochs_spent: u64,
     /// Number of evaluation runs.
     pub runs: usize,
-    /// How many of them diverged or stuck at chance.
+    /// How many of them diverged or ended at chance ([`RunRecord::diverged`], [`RunRecord::at_chance`]).
     pub diverged: usize,
     /// Validation-B loss after the last interval.
     pub final_val_loss: Estimate,

@@ -397,6 +397,7 @@ mod tests {
             initial_lr: None,
             curve: losses.iter().enumerate().map(interval).collect(),
             diverged,
+            at_chance: false,
             test_loss: None,
             extra_forward_passes: 0,
         }

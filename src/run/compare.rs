@@ -3,6 +3,7 @@
 //! Tuning and evaluation use different seeds, and each tuned method is run again on the fresh ones: the smallest of many
 //! tuning runs is a lucky one. Runs are paired: a seed fixes initial weights and batch order whatever the method.
 
+use crate::range;
 use crate::record::statistics::{estimate, replace_non_finite};
 use crate::record::{BreakEven, Claim, Comparison, Estimate, MethodResult, RunRecord};
 use crate::rng::{Purpose, derive_seed};
@@ -11,7 +12,7 @@ use crate::run::session::RunContext;
 use crate::run::trial::Record;
 use crate::store::journal::Store;
 use crate::task::{TaskSource, TaskSpec};
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 use lrpilot_core::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
 use lrpilot_core::{Learned, Schedule};
 
@@ -141,7 +142,9 @@ pub(crate) fn tuning_seeds(budget_epochs: u64, spec: &TaskSpec) -> Result<usize>
         ));
     }
     let grid = (GRID_POINTS * spec.horizon) as u64;
-    match (budget_epochs / grid) as usize {
+    let seeds = budget_epochs / grid;
+    range::count("learn.epochs: seeds that tuning each learning rate could use", seeds, 0, limits::TRIALS)?;
+    match seeds as usize {
         0 => {
             let message = format!("{budget_epochs} epochs are less than one grid of {GRID_POINTS} LRs, {grid}");
             Err(Error::config("learn.epochs", message, "learn with a larger budget or a shorter horizon"))
@@ -303,7 +306,7 @@ fn result(entry: &Entry, runs: &[RunRecord], spec: &TaskSpec, seed: u64) -> Resu
         kind: entry.kind.clone(),
         epochs_spent: entry.epochs_spent,
         runs: runs.len(),
-        diverged: runs.iter().filter(|r| r.diverged).count(),
+        diverged: runs.iter().filter(|r| r.diverged || r.at_chance).count(),
         final_val_loss: of(&|r| final_loss(r, spec))?,
         best_val_loss: of(&best)?,
         test_loss: of(&|r| r.test_loss.unwrap_or(f64::NAN))?,

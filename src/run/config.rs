@@ -2,8 +2,9 @@
 
 use crate::agent::PpoConfig;
 use crate::env::{EnvConfig, Formulation};
+use crate::range;
 use crate::task::{Preset, TaskConfig};
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 use serde::{Deserialize, Serialize};
 
 /// How much is spent on learning, and how the policy is chosen.
@@ -121,13 +122,16 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
-        let positive = |place: &str, value: u64| match value {
-            0 => Err(Error::config(place, "0 is not positive", "give at least 1")),
-            _ => Ok(()),
-        };
-        positive("learn.epochs", self.learn.epochs)?;
-        positive("learn.environments", self.learn.environments as u64)?;
-        positive("learn.candidates", self.learn.candidates as u64)?;
-        self.ppo.check()
+        let LearnConfig { epochs, environments, candidates, selection_seeds } = self.learn;
+        range::count("seed", self.seed, 0, limits::SEED)?;
+        range::count("learn.epochs", epochs, 1, limits::EPOCHS)?;
+        range::count("learn.environments", environments, 1, limits::ENVIRONMENTS)?;
+        range::count("learn.candidates", candidates, 1, limits::CANDIDATES)?;
+        range::count("learn.selection_seeds", selection_seeds, 0, limits::TRIALS)?;
+        self.ppo.check()?;
+        range::count("learn.environments × ppo.n_steps", self.rollout_epochs(), 1, limits::ROLLOUT)?;
+        self.task.check()?;
+        let numbers = environments as u128 * self.task.numbers()?;
+        range::count("learn.environments: numbers in all networks", numbers, 0, limits::NUMBERS)
     }
 }

@@ -58,7 +58,7 @@ impl JobSpec {
 
     /// The record of the job's result.
     fn record_of(&self, id: &str, trial: Trial) -> RunRecord {
-        let Trial { curve, diverged, test_loss, extra_forward_passes } = trial;
+        let Trial { curve, diverged, at_chance, test_loss, extra_forward_passes } = trial;
         RunRecord {
             job_id: id.to_owned(),
             stage: self.stage.clone(),
@@ -68,6 +68,7 @@ impl JobSpec {
             initial_lr: self.initial_lr,
             curve,
             diverged,
+            at_chance,
             test_loss,
             extra_forward_passes,
         }

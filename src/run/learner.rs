@@ -1,7 +1,7 @@
 //! Learn a policy: environments, agent, selection, frozen file.
 
 use crate::agent::{Policy, Ppo, PpoState, RolloutExecutor, Slot, SlotState, UpdateStats};
-use crate::env::{Env as _, EnvParts, LrEnv};
+use crate::env::{Action, Env as _, EnvParts, InitialLr, LrEnv};
 use crate::record::UpdateRecord;
 use crate::rng::{Purpose, derive_seed};
 use crate::run::config::RunConfig;
@@ -11,6 +11,7 @@ use crate::run::stop::StopFlag;
 use crate::run::trial::Record;
 use crate::task::TaskSource;
 use crate::{Error, Result};
+use lrpilot_core::control::anchor::start_lr;
 use lrpilot_core::schedule::Provenance;
 use lrpilot_core::{Learned, Schedule};
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,8 @@ pub struct Learner {
     slots: Vec<Slot>,
     env_steps: u64,
     updates: usize,
-    /// The latest snapshots, oldest first.
-    candidates: Vec<Learned>,
+    /// The latest snapshots, oldest first, whether or not their numbers are finite.
+    candidates: Vec<Policy>,
 }
 
 /// Everything that a policy in training depends on, to be saved between updates.
@@ -86,11 +87,29 @@ impl Learner {
         let stats = self.ppo.update(&rollout, remaining);
         self.updates += 1;
         self.env_steps += self.config.rollout_epochs();
-        self.candidates.push(self.freeze(self.ppo.policy())?);
+        self.candidates.push(self.ppo.policy());
         if self.candidates.len() > self.config.learn.candidates {
             self.candidates.remove(0);
         }
+        // What is not finite stays so: nothing can be chosen any more.
+        self.finite_candidates()?;
         Ok(self.record(&rollout.episodes, &stats))
+    }
+
+    /// The candidates that can be frozen.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is none.
+    fn finite_candidates(&self) -> Result<Vec<&Policy>> {
+        let finite: Vec<&Policy> = self.candidates.iter().filter(|p| p.check().is_ok()).collect();
+        if finite.is_empty() {
+            let message = format!(
+                "the policy diverged: with {}, its parameters are not finite after update {}",
+                self.config.ppo.learning_rate, self.updates
+            );
+            return Err(Error::config("ppo.learning_rate", message, "give a smaller one, e.g. 1e-3"));
+        }
+        Ok(finite)
     }
 
     fn freeze(&self, policy: Policy) -> Result<Learned> {
@@ -107,6 +126,28 @@ impl Learner {
         Ok(Learned::new(policy, self.parts.policy.clone(), self.source.spec().run(), provenance)?)
     }
 
+    /// What to tell of episodes that begin elsewhere than at the fixed initial LR that was asked for: at the anchor, where
+    /// that is further away than a policy may start. It is told of the first training of the seed.
+    ///
+    /// # Errors
+    /// As the task's.
+    pub fn start_elsewhere(&self) -> Result<Option<String>> {
+        let (InitialLr::Fixed { lr }, policy) = (self.parts.initial_lr, &self.parts.policy) else { return Ok(None) };
+        // The other actions do not go on from the initial LR.
+        if !matches!(policy.action, Action::Multiplicative { .. } | Action::Drift { .. }) {
+            return Ok(None);
+        }
+        let mut task = self.source.task(self.config.seed)?;
+        let probe = task.reset(self.config.seed)?;
+        let (anchor, decades) = (task.spec().run().anchor_lr(&probe), policy.max_anchor_distance);
+        Ok((start_lr(lr, anchor, decades) != lr).then(|| {
+            format!(
+                "env.initial_lr: {lr} is more than {decades} decades from the anchor, {anchor:.2e}; episodes start from the \
+                 anchor instead"
+            )
+        }))
+    }
+
     /// Everything the rest of the training depends on.
     ///
     /// # Errors
@@ -117,7 +158,7 @@ impl Learner {
             slots: self.slots.iter().map(Slot::save).collect::<Result<_>>()?,
             env_steps: self.env_steps,
             updates: self.updates,
-            candidates: self.candidates.iter().map(|c| c.policy().clone()).collect(),
+            candidates: self.candidates.clone(),
         })
     }
 
@@ -133,7 +174,7 @@ impl Learner {
         self.ppo.set_state(ppo)?;
         self.slots.iter_mut().zip(&slots).try_for_each(|(slot, saved)| slot.load(saved))?;
         (self.env_steps, self.updates) = (env_steps, updates);
-        self.candidates = candidates.into_iter().map(|p| self.freeze(p)).collect::<Result<_>>()?;
+        self.candidates = candidates;
         Ok(())
     }
 
@@ -168,11 +209,12 @@ impl Learner {
         Ok(Learned::new(ppo.policy(), parts.policy, source.spec().run(), Provenance::default())?)
     }
 
-    /// Try the candidates on validation B and freeze the best (the latest one, where nothing is set aside for trying).
-    /// `on_epochs(n)` is called from worker threads after each trial.
+    /// Try the candidates on validation B and freeze the best (the latest one, where nothing is set aside for trying). A
+    /// candidate that is not finite is never chosen. `on_epochs(n)` is called from worker threads after each trial.
     ///
     /// # Errors
-    /// As the task's; [`Error::Interrupted`] if stopped.
+    /// [`Error::Config`] naming the agent's learning rate if no candidate is finite; the task's; [`Error::Interrupted`] if
+    /// stopped.
     pub fn select(
         &mut self,
         executor: &dyn Executor,
@@ -180,13 +222,15 @@ impl Learner {
         on_epochs: impl Fn(u64) + Sync,
     ) -> Result<Learned> {
         let seeds = self.config.learn.selection_seeds;
+        let candidates =
+            self.finite_candidates()?.into_iter().map(|p| self.freeze(p.clone())).collect::<Result<Vec<_>>>()?;
         if seeds == 0 {
-            return self.candidates.last().cloned().ok_or_else(|| Error::Bug("no policy to select".into()));
+            return candidates.last().cloned().ok_or_else(|| Error::Bug("no policy to select".into()));
         }
         let spec = self.source.spec();
         let chance = spec.chance_loss.unwrap_or(f64::MAX);
         let jobs: Vec<JobSpec> =
-            self.candidates.iter().flat_map(|c| (0..seeds).map(|seed| self.trial_of(c, seed))).collect();
+            candidates.iter().flat_map(|c| (0..seeds).map(|seed| self.trial_of(c, seed))).collect();
         let losses = Mutex::new(vec![f64::NAN; jobs.len()]);
         executor.trials(&*self.source, &jobs.iter().collect::<Vec<_>>(), stop, &|i, trial| {
             on_epochs(spec.horizon as u64);
@@ -197,10 +241,10 @@ impl Learner {
         })?;
         let losses = losses.into_inner().unwrap_or_else(PoisonError::into_inner);
         let score = |c: usize| losses[c * seeds..(c + 1) * seeds].iter().sum::<f64>() / seeds as f64;
-        let best = (0..self.candidates.len())
+        let best = (0..candidates.len())
             .min_by(|a, b| score(*a).total_cmp(&score(*b)))
             .ok_or_else(|| Error::Bug("no policy to select".into()))?;
-        let mut chosen = self.candidates[best].clone();
+        let mut chosen = candidates[best].clone();
         chosen.set_selection_loss(score(best));
         Ok(chosen)
     }

@@ -72,6 +72,8 @@ pub fn learn_in(
         loaded.warning.iter().for_each(|w| context.progress.message(w));
         learner.set_state(loaded.value)?;
     }
+    check_records(&files.updates, store.len(), learner.updates_done())?;
+    learner.start_elsewhere()?.iter().for_each(|text| context.progress.message(text));
     // Updates after the checkpoint will be done again.
     store.truncate(learner.updates_done())?;
     let mut events = event_file(folder, context)?;
@@ -120,6 +122,15 @@ pub fn learn_side_by_side(
 /// As [`Learner::new`].
 pub fn planned_epochs(config: &RunConfig, source: &Arc<dyn TaskSource>) -> Result<u64> {
     Learner::new(config.clone(), Arc::clone(source)).map(|_| config.planned_epochs())
+}
+
+/// Whether each update of the checkpoint has its record.
+fn check_records(path: &Path, records: usize, updates: usize) -> Result<()> {
+    if records >= updates {
+        return Ok(());
+    }
+    let message = format!("{} records are missing: the checkpoint beside it is of update {updates}", updates - records);
+    Err(Error::data(path, message, "put the file back from a copy, or learn anew in another folder"))
 }
 
 fn best_return(updates: &[UpdateRecord]) -> f64 {

@@ -21,8 +21,10 @@ pub enum Record {
 pub struct Trial {
     /// The whole curve, one entry per interval.
     pub curve: Vec<IntervalRecord>,
-    /// NaN or infinity, or stuck at chance.
+    /// NaN or infinity, or dead units that training cannot revive.
     pub diverged: bool,
+    /// The network ended no better than one that knows nothing, without having diverged.
+    pub at_chance: bool,
     /// Loss on the test set after the last interval, where everything is recorded.
     pub test_loss: Option<f64>,
     /// Forward passes on batches beyond one for each optimizer step (line search).
@@ -75,10 +77,12 @@ pub fn run_trial(task: &mut dyn Task, schedule: &Schedule, seed: u64, record: Re
         }
     }
     let chance = task.spec().chance_loss.unwrap_or(f64::INFINITY);
-    let at_chance = curve.last().is_none_or(|last| last.val_loss_b.is_nan() || last.val_loss_b > 0.95 * chance);
+    let at_chance = curve.last().is_some_and(|last| last.val_loss_b > 0.95 * chance);
+    // A last loss that cannot be computed is divergence that came to light late.
+    diverged |= curve.last().is_none_or(|last| !last.val_loss_b.is_finite());
     let test_loss = match record {
         Record::Everything if !diverged => Some(task.evaluate(Split::Test)?.0),
         _ => None,
     };
-    Ok(Trial { curve, diverged: diverged || at_chance, test_loss, extra_forward_passes })
+    Ok(Trial { curve, diverged, at_chance: at_chance && !diverged, test_loss, extra_forward_passes })
 }

@@ -2,8 +2,10 @@
 
 use crate::nn::OptimizerSpec;
 use crate::nn::model::ModelSpec;
+use crate::range::{self, Range};
 use crate::task::data::{DatasetName, SplitConfig};
-use crate::{Error, Result};
+use crate::task::size;
+use crate::{Error, Result, limits};
 use serde::{Deserialize, Serialize};
 
 /// A task as written in a configuration file.
@@ -36,6 +38,28 @@ impl TaskConfig {
         match self {
             TaskConfig::Supervised(c) => &c.name,
             TaskConfig::NoisyQuadratic(c) => &c.name,
+        }
+    }
+
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            TaskConfig::Supervised(c) => c.check(),
+            TaskConfig::NoisyQuadratic(c) => c.check(),
+        }
+    }
+
+    /// Numbers that a task keeps in memory, estimated from above.
+    ///
+    /// # Errors
+    /// As [`SupervisedConfig::numbers`].
+    pub fn numbers(&self) -> Result<u128> {
+        match self {
+            TaskConfig::Supervised(c) => c.numbers(),
+            TaskConfig::NoisyQuadratic(c) => Ok(10 * c.dimensions as u128),
         }
     }
 
@@ -98,13 +122,21 @@ impl SupervisedConfig {
     /// # Errors
     /// [`Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
-        positive("task.batch_size", self.batch_size)?;
-        positive("task.horizon", self.horizon)?;
-        if let Some(steps) = self.interval_steps {
-            positive("task.interval_steps", steps)?;
-        }
-        lrpilot_core::control::check_bounds("task.lr_bounds", self.lr_bounds)?;
-        self.optimizer.check().map_err(in_task)
+        range::count("task.batch_size", self.batch_size, 1, limits::IMAGES)?;
+        range::count("task.horizon", self.horizon, 1, limits::HORIZON)?;
+        range::count("task.interval_steps", self.interval_steps.unwrap_or(1), 1, limits::INTERVAL_STEPS)?;
+        range::bounds("task.lr_bounds", self.lr_bounds)?;
+        self.data.check()?;
+        self.optimizer.check().map_err(in_task)?;
+        range::count("task.model: numbers for a batch", self.numbers()?, 0, limits::NUMBERS)
+    }
+
+    /// Numbers that a network of this task keeps in memory, estimated from above.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a layer that is too large, or a model that has no such name.
+    pub fn numbers(&self) -> Result<u128> {
+        size::numbers(self)
     }
 }
 
@@ -145,17 +177,11 @@ impl QuadraticConfig {
     /// # Errors
     /// [`Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
-        positive("task.dimensions", self.dimensions)?;
-        positive("task.interval_steps", self.interval_steps)?;
-        positive("task.horizon", self.horizon)?;
-        if !(self.noise.is_finite() && self.noise >= 0.0) {
-            return Err(Error::config(
-                "task.noise",
-                format!("{} is not a number ≥ 0", self.noise),
-                "give a finite one",
-            ));
-        }
-        Ok(lrpilot_core::control::check_bounds("task.lr_bounds", self.lr_bounds)?)
+        range::count("task.dimensions", self.dimensions, 1, limits::DIMENSIONS)?;
+        range::count("task.interval_steps", self.interval_steps, 1, limits::INTERVAL_STEPS)?;
+        range::count("task.horizon", self.horizon, 1, limits::HORIZON)?;
+        range::check("task.noise", self.noise, Range::NotNegative)?;
+        range::bounds("task.lr_bounds", self.lr_bounds)
     }
 }
 
@@ -169,13 +195,6 @@ pub(super) fn in_task(error: Error) -> Error {
 
 fn default_bounds() -> (f64, f64) {
     (1e-6, 1.0)
-}
-
-fn positive(place: &str, value: usize) -> Result<()> {
-    if value == 0 {
-        return Err(Error::config(place, "0 is not positive", "give at least 1"));
-    }
-    Ok(())
 }
 
 /// The built-in tasks.

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod data;
 pub mod quadratic;
+mod size;
 pub mod source;
 pub mod supervised;
 

@@ -49,6 +49,8 @@ struct Sums {
     update_sq: Vec<f64>,
     step_size: f64,
     forward_passes: u64,
+    /// Examples since the first layer last had a gradient.
+    still: usize,
 }
 
 impl Sums {
@@ -61,8 +63,15 @@ impl Sums {
         }
     }
 
-    /// Split the norms of the last step into those of gradients and those of updates.
-    fn split(&mut self) {
+    /// Begin an interval.
+    fn begin(&mut self) {
+        (self.step_size, self.forward_passes, self.still) = (0.0, 0, 0);
+    }
+
+    /// Split the norms of the last step, on a batch of `examples`, into those of gradients and those of updates.
+    fn split(&mut self, examples: usize) {
+        let moves = self.step.first().is_none_or(|first| first.grad_sq != 0.0);
+        self.still = if moves { 0 } else { self.still + examples };
         for ((grad, update), step) in self.grad_sq.iter_mut().zip(&mut self.update_sq).zip(&self.step) {
             (*grad, *update) = (step.grad_sq, step.update_sq);
         }
@@ -218,7 +227,7 @@ impl Supervised {
     }
 
     /// The measurement of the interval that the recorder has summed up; `batches` is 0 for the probe.
-    fn measure(&mut self, batches: usize, diverged: bool, last_first_layer_grad: f64) -> Measurement {
+    fn measure(&mut self, batches: usize, diverged: bool) -> Measurement {
         let splits = Arc::clone(&self.splits);
         let (val_loss, val_accuracy) =
             if diverged { (f64::NAN, 0.0) } else { self.evaluate_on(&splits, Split::ValidationA) };
@@ -236,16 +245,10 @@ impl Supervised {
             step_size: searched.then(|| self.sums.step_size / batches as f64),
             extra_forward_passes: self.sums.forward_passes,
             diverged: diverged || measured.diverged,
-            stuck: last_first_layer_grad == 0.0 && val_loss > 0.9 * chance,
+            // A smaller batch may have no gradient by chance, or because batch normalisation takes the mean of one example.
+            stuck: self.sums.still >= self.config.batch_size && val_loss > 0.9 * chance,
             ..measured
         }
-    }
-
-    fn first_layer_gradient(&self) -> f64 {
-        self.network
-            .layer_ranges()
-            .first()
-            .map_or(1.0, |r| crate::nn::kernels::sums::sum_sq(&self.network.grads[r.clone()]).sqrt())
     }
 }
 
@@ -261,21 +264,20 @@ impl Task for Supervised {
         self.optimizer.reset();
         self.line_search.iter_mut().for_each(LineSearch::reset);
         self.start_params.copy_from_slice(&self.network.params);
-        (self.sums.step_size, self.sums.forward_passes) = (0.0, 0);
+        self.sums.begin();
         let batch = self.load_batch(0);
         let buffers = self.network.buffers.clone();
         let loss = self.gradient(batch, u64::MAX);
         self.network.buffers.copy_from_slice(&buffers);
         self.take_gradient_norms();
-        self.sums.split();
+        self.sums.split(batch);
         self.recorder.probe(loss, &self.sums.grad_sq);
-        let first_layer = self.first_layer_gradient();
-        Ok(self.measure(0, !loss.is_finite(), first_layer))
+        Ok(self.measure(0, !loss.is_finite()))
     }
 
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {
         self.optimizer.set_hyperparameters(hyperparameters.momentum, hyperparameters.weight_decay);
-        (self.sums.step_size, self.sums.forward_passes) = (0.0, 0);
+        self.sums.begin();
         self.start_params.copy_from_slice(&self.network.params);
         let planned = self.spec.steps_per_interval;
         let (mut done, mut finite) = (0, true);
@@ -285,12 +287,11 @@ impl Task for Supervised {
             let lr = self.search(batch, loss).unwrap_or(hyperparameters.lr);
             let (network, sums) = (&mut self.network, &mut self.sums);
             self.optimizer.step_with_norms(&mut network.params, &network.grads, lr, &self.layers, &mut sums.step);
-            sums.split();
+            sums.split(batch);
             finite = self.recorder.step(loss, &sums.grad_sq, &sums.update_sq);
             done += 1;
         }
-        let first_layer = self.first_layer_gradient();
-        Ok(self.measure(done, !finite, first_layer))
+        Ok(self.measure(done, !finite))
     }
 
     fn evaluate(&mut self, split: Split) -> Result<(f64, f64)> {

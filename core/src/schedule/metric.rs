@@ -1,6 +1,7 @@
 //! Metric-driven schedules: each step takes in a metric and may change the learning rate.
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::range::{self, Range};
 use serde::{Deserialize, Serialize};
 
 /// Whether a smaller or a larger metric is better.
@@ -130,29 +131,21 @@ impl MetricDriven {
     /// Check what the types do not say.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key, the value and the remedy.
+    /// [`crate::Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
-        let ensure = |key: &str, value: f64, ok: bool, wanted: &str| match ok {
-            true => Ok(()),
-            false => Err(Error::config(
-                format!("schedule.{key}"),
-                format!("{value} is not {wanted}"),
-                "leave it out for the library's default",
-            )),
-        };
+        let check = |key: &str, v: f64, range: Range| range::check(format_args!("schedule.{key}"), v, range);
         let (factor, threshold, eps, min_lr) = match self {
             MetricDriven::Plateau(p) => (p.factor, p.threshold, p.eps, p.min_lr),
             MetricDriven::Greedy(g) => (g.factor, g.threshold, g.eps, g.min_lr),
         };
-        let at_least_zero = |v: f64| v.is_finite() && v >= 0.0;
-        ensure("factor", factor, factor > 0.0 && factor < 1.0, "in (0, 1)")?;
-        for (key, value) in [("threshold", threshold), ("eps", eps), ("min_lr", min_lr)] {
-            ensure(key, value, at_least_zero(value), "a finite number ≥ 0")?;
-        }
+        check("factor", factor, Range::Inside)?;
+        check("threshold", threshold, Range::NotNegative)?;
+        check("eps", eps, Range::NotNegative)?;
+        check("min_lr", min_lr, Range::NotNegative)?;
         let MetricDriven::Greedy(g) = self else { return Ok(()) };
-        ensure("max_lr", g.max_lr, g.max_lr.is_finite() && g.max_lr > g.min_lr, "a finite number above min_lr")?;
-        ensure("window_size", g.window_size as f64, g.window_size > 0, "at least 1")?;
-        ensure("reset_start", g.reset_start as f64, g.reset_start >= 0, "at least 0")
+        check("max_lr", g.max_lr, Range::Above(g.min_lr))?;
+        range::count("schedule.window_size", g.window_size, 1, u64::MAX)?;
+        range::count("schedule.reset_start", g.reset_start, 0, u64::MAX)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Open-loop schedules: pure functions of the step, equal to PyTorch's classes in closed form.
 
+use crate::range::{self, Range};
 use crate::schedule::defaults;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -363,18 +364,18 @@ impl OpenLoop {
     /// # Errors
     /// [`Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
-        let at_least_one = |key: &str, v: usize| ensure(key, v as f64, v > 0, "at least 1");
-        let number = |key: &str, v: f64| ensure(key, v, v.is_finite() && v >= 0.0, "a finite number ≥ 0");
-        let positive = |key: &str, v: f64| ensure(key, v, v.is_finite() && v > 0.0, "a finite number > 0");
-        let momentum = |key: &str, v: f64| ensure(key, v, (0.0..1.0).contains(&v), "a number in [0, 1)");
+        let count = |key: &str, v: usize, least| range::count(format_args!("schedule.{key}"), v, least, u64::MAX);
+        let check = |key: &str, v: f64, range: Range| range::check(format_args!("schedule.{key}"), v, range);
+        let at_least_one = |key: &str, v: usize| count(key, v, 1);
+        let number = |key: &str, v: f64| check(key, v, Range::NotNegative);
+        let positive = |key: &str, v: f64| check(key, v, Range::Positive);
+        let momentum = |key: &str, v: f64| check(key, v, Range::BelowOne);
         match self {
             OpenLoop::Constant {} => Ok(()),
-            OpenLoop::ConstantLr { factor, .. } => {
-                ensure("factor", *factor, *factor > 0.0 && *factor <= 1.0, "in (0, 1]")
-            }
+            OpenLoop::ConstantLr { factor, .. } => check("factor", *factor, Range::Factor),
             OpenLoop::Linear { start_factor, end_factor, total_iters } => {
-                ensure("start_factor", *start_factor, *start_factor > 0.0 && *start_factor <= 1.0, "in (0, 1]")?;
-                ensure("end_factor", *end_factor, (0.0..=1.0).contains(end_factor), "in [0, 1]")?;
+                check("start_factor", *start_factor, Range::Factor)?;
+                check("end_factor", *end_factor, Range::Share)?;
                 at_least_one("total_iters", *total_iters)
             }
             OpenLoop::Step { step_size, gamma } => {
@@ -406,8 +407,8 @@ impl OpenLoop {
             } => {
                 momentum("base_momentum", *base_momentum)?;
                 momentum("max_momentum", *max_momentum)?;
-                ensure("total_steps", *total_steps as f64, *total_steps > 1, "at least 2")?;
-                ensure("pct_start", *pct_start, *pct_start > 0.0 && *pct_start < 1.0, "in (0, 1)")?;
+                count("total_steps", *total_steps, 2)?;
+                check("pct_start", *pct_start, Range::Inside)?;
                 positive("div_factor", *div_factor)?;
                 positive("final_div_factor", *final_div_factor)
             }
@@ -420,8 +421,14 @@ impl OpenLoop {
                 number("gamma", *gamma)
             }
             OpenLoop::Sequential { schedules, milestones } => {
-                let fits = schedules.len() == milestones.len() + 1 && milestones.is_sorted();
-                ensure("milestones", milestones.len() as f64, fits, "one fewer than schedules, in order")?;
+                if schedules.len() != milestones.len() + 1 || !milestones.is_sorted() {
+                    let message = format!("{milestones:?} are not milestones of {} schedules", schedules.len());
+                    return Err(Error::config(
+                        "schedule.milestones",
+                        message,
+                        "give one fewer than schedules, in order",
+                    ));
+                }
                 schedules.iter().try_for_each(OpenLoop::check)
             }
             OpenLoop::Warmup { steps, then } => {
@@ -431,13 +438,6 @@ impl OpenLoop {
             OpenLoop::WarmupStableDecay { decay, .. } => at_least_one("decay", *decay),
         }
     }
-}
-
-fn ensure(key: &str, value: f64, ok: bool, wanted: &str) -> Result<()> {
-    if ok {
-        return Ok(());
-    }
-    Err(Error::config(format!("schedule.{key}"), format!("{value} is not allowed"), format!("give {wanted}")))
 }
 
 /// Half a cosine from `from` to `to` as `share` runs from 0 to 1.

@@ -1,9 +1,10 @@
 //! Stochastic line search (SLS, Vaswani et al. 2019, "Painless Stochastic Gradient"). It finds the step size of each SGD
 //! step on the batch itself, by backtracking until the Armijo condition holds.
 
+use crate::Result;
 use crate::nn::Network;
 use crate::nn::kernels::sums::sum_sq;
-use crate::{Error, Result};
+use crate::range::{self, Range};
 use serde::{Deserialize, Serialize};
 
 /// The search gives up after this many trials.
@@ -66,21 +67,14 @@ impl LineSearchConfig {
     /// Check what the types do not say.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key (`optimizer.beta`), the value and the remedy.
+    /// [`crate::Error::Config`] naming the key (`optimizer.beta`), the value and the remedy.
     pub fn check(&self) -> Result<()> {
-        let check = |key: &str, value: f64, ok: bool, wanted: &str| match value.is_finite() && ok {
-            true => Ok(()),
-            false => Err(Error::config(
-                format!("optimizer.{key}"),
-                format!("{value} is not {wanted}"),
-                "leave it out for the published default",
-            )),
-        };
-        check("c", self.c, self.c > 0.0 && self.c < 1.0, "in (0, 1)")?;
-        check("beta", self.beta, self.beta > 0.0 && self.beta < 1.0, "in (0, 1)")?;
-        check("gamma", self.gamma, self.gamma >= 1.0, "a number ≥ 1")?;
-        check("init_step_size", self.init_step_size, self.init_step_size > 0.0, "a number > 0")?;
-        check("eta_max", self.eta_max, self.eta_max > 0.0, "a number > 0")
+        let check = |key: &str, v: f64, range: Range| range::check(format_args!("optimizer.{key}"), v, range);
+        check("c", self.c, Range::Inside)?;
+        check("beta", self.beta, Range::Inside)?;
+        check("gamma", self.gamma, Range::AtLeastOne)?;
+        check("init_step_size", self.init_step_size, Range::Positive)?;
+        check("eta_max", self.eta_max, Range::Positive)
     }
 }
 

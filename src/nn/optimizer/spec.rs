@@ -1,6 +1,7 @@
 //! The description of an optimizer.
 
 use crate::nn::optimizer::line_search::LineSearchConfig;
+use crate::range::{self, Range};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -130,9 +131,10 @@ impl OptimizerSpec {
     /// # Errors
     /// [`Error::Config`] naming the key (`optimizer.momentum`), the value and the remedy.
     pub fn check(&self) -> Result<()> {
-        let share = |key: &str, v: f64| in_range(key, v, "in [0, 1)", (0.0..1.0).contains(&v));
-        let decay = |v: f64| in_range("weight_decay", v, "a finite number ≥ 0", v.is_finite() && v >= 0.0);
-        let positive = |key: &str, v: f64| in_range(key, v, "a finite number > 0", v.is_finite() && v > 0.0);
+        let check = |key: &str, v: f64, range: Range| range::check(format_args!("optimizer.{key}"), v, range);
+        let share = |key: &str, v: f64| check(key, v, Range::BelowOne);
+        let decay = |v: f64| check("weight_decay", v, Range::NotNegative);
+        let positive = |key: &str, v: f64| check(key, v, Range::Positive);
         match *self {
             OptimizerSpec::Sgd { momentum, nesterov, weight_decay } => {
                 if nesterov && momentum == 0.0 {
@@ -154,9 +156,8 @@ impl OptimizerSpec {
                 decay(weight_decay.into())
             }
             OptimizerSpec::Adagrad { lr_decay, eps, weight_decay, initial_accumulator_value } => {
-                let start = f64::from(initial_accumulator_value);
-                in_range("lr_decay", lr_decay, "a finite number ≥ 0", lr_decay.is_finite() && lr_decay >= 0.0)?;
-                in_range("initial_accumulator_value", start, "a finite number ≥ 0", start.is_finite() && start >= 0.0)?;
+                check("lr_decay", lr_decay, Range::NotNegative)?;
+                check("initial_accumulator_value", initial_accumulator_value.into(), Range::NotNegative)?;
                 positive("eps", eps.into())?;
                 decay(weight_decay.into())
             }
@@ -211,11 +212,4 @@ impl OptimizerSpec {
             }
         }
     }
-}
-
-fn in_range(key: &str, value: f64, wanted: &str, ok: bool) -> Result<()> {
-    if ok {
-        return Ok(());
-    }
-    Err(Error::config(format!("optimizer.{key}"), format!("{value} is not {wanted}"), "see PyTorch's ranges"))
 }

@@ -3,7 +3,7 @@
 use crate::task::data::{Dataset, DatasetName, cifar, digits, idx};
 use crate::{Error, Result};
 use sha2::{Digest as _, Sha256};
-use std::io::Read as _;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// A file of a data set, as downloaded.
@@ -162,7 +162,7 @@ pub fn verify_file(name: DatasetName, file: &DataFile, path: &Path) -> Result<()
 }
 
 fn load_cifar10(path: &Path) -> Result<Dataset> {
-    let members = cifar::from_archive(path, &CIFAR10_MEMBERS, 1 << 26)?;
+    let members = cifar::from_archive(path, DatasetName::Cifar10, &CIFAR10_MEMBERS, 1 << 26)?;
     let mut parts = members
         .iter()
         .zip(CIFAR10_MEMBERS)
@@ -178,7 +178,7 @@ fn load_cifar10(path: &Path) -> Result<Dataset> {
 }
 
 fn load_cifar100(path: &Path) -> Result<Dataset> {
-    let members = cifar::from_archive(path, &["train.bin", "test.bin"], 1 << 28)?;
+    let members = cifar::from_archive(path, DatasetName::Cifar100, &["train.bin", "test.bin"], 1 << 28)?;
     for (content, (member, sha256)) in
         members.iter().zip([("train.bin", CIFAR100_MEMBERS[0]), ("test.bin", CIFAR100_MEMBERS[1])])
     {
@@ -199,17 +199,40 @@ fn read_checked(name: DatasetName, root: &Path, file: &DataFile) -> Result<(Path
     Ok((path, content))
 }
 
-fn decompressed(path: &Path, name: DatasetName) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    if path.extension().is_none_or(|e| e != "gz") {
-        return Ok(bytes);
+/// The first two bytes of every gzip file (RFC 1952, §2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Whether a file that begins with `head` is compressed: its content says so, whatever its name.
+pub fn is_gzip(head: &[u8]) -> bool {
+    head.starts_with(&GZIP)
+}
+
+/// The unpacked content of a file, as a stream; for every data set, and whatever [`DatasetName::find`] gave.
+pub(super) fn open(path: &Path, name: DatasetName) -> Result<Box<dyn Read>> {
+    let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut file = BufReader::new(file);
+    let mut head = Vec::new();
+    file.by_ref().take(GZIP.len() as u64).read_to_end(&mut head).map_err(|e| Error::io(path, e))?;
+    let whole = std::io::Cursor::new(head.clone()).chain(file);
+    if is_gzip(&head) {
+        // A gzip file may have several members, one after another (RFC 1952, §2.2).
+        return Ok(Box::new(flate2::bufread::MultiGzDecoder::new(whole)));
     }
+    if path.extension().is_some_and(|e| e == "gz") {
+        return Err(corrupt(path, name, "it does not begin as one"));
+    }
+    Ok(Box::new(whole))
+}
+
+fn decompressed(path: &Path, name: DatasetName) -> Result<Vec<u8>> {
     let mut content = Vec::new();
-    flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut content).map_err(|e| {
-        let remedy = format!("fetch it again with `lrpilot data fetch {}`", name.name());
-        Error::data(path, format!("truncated or corrupt gzip file ({e})"), remedy)
-    })?;
+    open(path, name)?.read_to_end(&mut content).map_err(|e| corrupt(path, name, &e.to_string()))?;
     Ok(content)
+}
+
+fn corrupt(path: &Path, name: DatasetName, why: &str) -> Error {
+    let remedy = format!("fetch it again with `lrpilot data fetch {}`", name.name());
+    Error::data(path, format!("truncated or corrupt gzip file ({why})"), remedy)
 }
 
 fn check_sha256(path: &Path, content: &[u8], expected: &str, name: DatasetName) -> Result<()> {

@@ -1,8 +1,8 @@
 //! The binary format of CIFAR: records of one (CIFAR-10) or two (CIFAR-100: coarse, fine) label bytes and 3×32×32
-//! pixels. Read from the archive without unpacking it, or from an unpacked folder.
+//! pixels. Read from the archive, compressed or not; nothing is unpacked to disk.
 
 use crate::nn::Shape;
-use crate::task::data::Images;
+use crate::task::data::{DatasetName, Images, catalog};
 use crate::{Error, Result};
 use std::io::Read;
 use std::path::Path;
@@ -39,12 +39,11 @@ pub(super) fn records(
     Ok(images)
 }
 
-/// The contents of `members` (by file name) from a gzip-compressed tar archive. Other members are skipped, whatever
+/// The contents of `members` (by file name) from a tar archive, compressed or not. Other members are skipped, whatever
 /// their names; nothing is written to disk and no member may be longer than `limit` bytes.
-pub(super) fn from_archive(path: &Path, members: &[&str], limit: u64) -> Result<Vec<Vec<u8>>> {
+pub(super) fn from_archive(path: &Path, name: DatasetName, members: &[&str], limit: u64) -> Result<Vec<Vec<u8>>> {
     let remedy = "fetch the archive again with `lrpilot data fetch`";
-    let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(std::io::BufReader::new(file)));
+    let mut archive = tar::Archive::new(catalog::open(path, name)?);
     let broken = |e: std::io::Error| Error::data(path, format!("truncated or corrupt archive ({e})"), remedy);
     let mut found: Vec<Option<Vec<u8>>> = vec![None; members.len()];
     for entry in archive.entries().map_err(broken)? {
@@ -87,11 +86,24 @@ mod tests {
         builder.append_data(&mut header, "x/train.bin", &body[..]).unwrap();
         let bytes = builder.into_inner().unwrap().finish().unwrap();
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(from_archive(&path, &["train.bin"], u64::MAX).unwrap(), vec![body]);
-        assert!(from_archive(&path, &["test.bin"], u64::MAX).unwrap_err().to_string().contains("no member test.bin"));
+        assert_eq!(from_archive(&path, DatasetName::Cifar100, &["train.bin"], u64::MAX).unwrap(), vec![body]);
+        assert!(
+            from_archive(&path, DatasetName::Cifar100, &["test.bin"], u64::MAX)
+                .unwrap_err()
+                .to_string()
+                .contains("no member test.bin")
+        );
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).unwrap();
+        let unpacked = folder.path().join("cifar.tar");
+        std::fs::write(&unpacked, &plain).unwrap();
+        assert!(from_archive(&unpacked, DatasetName::Cifar100, &["train.bin"], u64::MAX).is_ok(), "not compressed");
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         assert!(
-            from_archive(&path, &["train.bin"], u64::MAX).unwrap_err().to_string().contains("truncated or corrupt")
+            from_archive(&path, DatasetName::Cifar100, &["train.bin"], u64::MAX)
+                .unwrap_err()
+                .to_string()
+                .contains("truncated or corrupt")
         );
     }
 }

@@ -6,7 +6,7 @@ mod digits;
 mod idx;
 mod split;
 
-pub use catalog::{DataFile, load, verify, verify_file};
+pub use catalog::{DataFile, is_gzip, load, verify, verify_file};
 pub use split::{Examples, SplitConfig, Splits};
 
 use crate::nn::Shape;
@@ -48,6 +48,16 @@ impl DatasetName {
             DatasetName::FashionMnist => "fashion-mnist",
             DatasetName::Cifar10 => "cifar-10",
             DatasetName::Cifar100 => "cifar-100",
+        }
+    }
+
+    /// Shape of its images, and the number of classes.
+    pub fn shape_and_classes(self) -> (Shape, usize) {
+        match self {
+            DatasetName::Digits => (Shape::image(1, 8, 8), 10),
+            DatasetName::Mnist | DatasetName::FashionMnist => (Shape::image(1, 28, 28), 10),
+            DatasetName::Cifar10 => (Shape::image(3, 32, 32), 10),
+            DatasetName::Cifar100 => (Shape::image(3, 32, 32), 100),
         }
     }
 

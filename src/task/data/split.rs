@@ -1,9 +1,10 @@
 //! Splits: training, validation A (reward), validation B (selection), test (once).
 
 use crate::nn::Shape;
+use crate::range::{self, Range};
 use crate::rng::{Purpose, Rng, stream};
 use crate::task::data::{Dataset, Images};
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,21 @@ pub struct SplitConfig {
     /// Seed of the split and the noise: a property of the task, not of a run.
     #[serde(default)]
     pub data_seed: u64,
+}
+
+impl SplitConfig {
+    /// Check what the types do not say and no data set is needed for.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        let SplitConfig { train_images, val_a, val_b, test, label_noise, data_seed } = *self;
+        for (key, value) in [("train_images", train_images), ("val_a", val_a), ("val_b", val_b), ("test", test)] {
+            range::count(format_args!("task.data.{key}"), value, 1, limits::IMAGES)?;
+        }
+        range::count("task.data.data_seed", data_seed, 0, limits::SEED)?;
+        range::check("task.data.label_noise", label_noise, Range::Share)
+    }
 }
 
 /// Examples ready for a network.
@@ -128,16 +144,8 @@ impl Splits {
 }
 
 fn check(dataset: &Dataset, config: &SplitConfig) -> Result<()> {
-    let SplitConfig { train_images, val_a, val_b, test, label_noise, .. } = *config;
-    for (key, value) in [("train_images", train_images), ("val_a", val_a), ("val_b", val_b), ("test", test)] {
-        if value == 0 {
-            return Err(Error::config(format!("task.data.{key}"), "0 is not positive", "give at least 1"));
-        }
-    }
-    if !(0.0..=1.0).contains(&label_noise) {
-        let message = format!("{label_noise} is not between 0 and 1");
-        return Err(Error::config("task.data.label_noise", message, "give a share, e.g. 0.2"));
-    }
+    config.check()?;
+    let SplitConfig { train_images, val_a, val_b, test, .. } = *config;
     let (from_test, available) = match &dataset.test {
         Some(images) => (0, images.len()),
         None => (test, test),
