@@ -57,6 +57,9 @@ pub enum Error {
 }
 
 impl Error {
+    /// Exit code of a wrong command line.
+    pub const USAGE: u8 = 64;
+
     /// The process exit code (sysexits): 64 usage, 65 bad data, 70 bug, 74 I/O, 75 interrupted, 78 bad configuration.
     ///
     /// ```
@@ -66,7 +69,7 @@ impl Error {
     /// ```
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage { .. } => 64,
+            Error::Usage { .. } => Error::USAGE,
             Error::Data { .. } => 65,
             Error::Bug(_) => 70,
             Error::Io { .. } => 74,

@@ -1,6 +1,6 @@
 //! Arguments of `lrpilot evaluate TASK --schedule NAME|POLICY`.
 
-use super::{GlobalArgs, SeedList, context, error::print};
+use super::{GlobalArgs, SeedList, command::quote, context, error::print};
 use crate::run::export::export_replay;
 use crate::run::trial::{Method, Record, run_child};
 use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
@@ -46,7 +46,11 @@ pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
     let method = method(args, &spec)?;
     if let Some(dir) = &args.export_replay {
         export_replay(dir, &runner, &method, args.seeds.0[0])?;
-        return print(&format!("replay: {}; train it again with: python bench/replay_torch.py {0}", dir.display()));
+        let quoted = quote(dir.as_os_str());
+        return print(&format!(
+            "replay: {}; train it again with: python bench/replay_torch.py {quoted}",
+            dir.display()
+        ));
     }
     let progress = context::progress(global);
     progress.start((args.seeds.0.len() * spec.horizon) as u64, "training");

@@ -1,6 +1,6 @@
 //! `lrpilot paper`: every experiment of the paper, ours beside theirs.
 
-use super::{GlobalArgs, context, error::print};
+use super::{GlobalArgs, context, error::print, run_folder};
 use crate::Result;
 use crate::paper::document::{figures, markdown};
 use crate::paper::page::html;
@@ -9,7 +9,8 @@ use crate::paper::{self, Experiment, Part, Runners, Scale, choose, plan};
 use crate::run::session::Surroundings;
 use crate::run::stop::StopFlag;
 use crate::store::atomic::write_atomic;
-use crate::store::folder::RunFolder;
+use crate::store::files::RunFiles;
+use crate::store::run_info::RunKind;
 use crate::task::{Knobs, SupervisedConfig};
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
@@ -95,19 +96,23 @@ pub fn run(args: &PaperArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
     }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/paper-{}", scale.name())));
     let config = format!("command = \"paper\"\nscale = \"{}\"\nseed = {}\n", scale.name(), args.seed);
-    let folder = RunFolder::create_or_resume(&out, &config, args.resume)?;
-    let progress = context::stoppable(global, stop)?;
-    let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };
-    let runs = context::on_threads(global, || paper::run(folder.path(), &all, &chosen, &runners, &around))?;
-    let results = results(scale, args.seed, &runs, &all, &context::machine())?;
-    for (name, svg) in figures(&results) {
-        write_atomic(&folder.path().join(name), svg.as_bytes())?;
-    }
-    let text = markdown(&results);
-    write_atomic(&folder.path().join("paper.md"), text.as_bytes())?;
-    write_atomic(&folder.path().join("paper.html"), html(&results)?.as_bytes())?;
+    let info = run_folder::describe(RunKind::Paper, format!("The paper's experiments at scale {}", scale.name()));
+    let text = run_folder::work_in(&out, info, &config, args.resume, |files, _| {
+        let progress = context::stoppable(global, stop)?;
+        let host = context::host();
+        let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &host };
+        let runs = context::on_threads(global, || paper::run(files.folder(), &all, &chosen, &runners, &around))?;
+        let results = results(scale, args.seed, &runs, &all, &context::machine())?;
+        for (name, svg) in figures(&results) {
+            write_atomic(&files.folder().join(name), svg.as_bytes())?;
+        }
+        let text = markdown(&results);
+        write_atomic(&files.paper_markdown(), text.as_bytes())?;
+        write_atomic(&files.paper_page(), html(&results)?.as_bytes())?;
+        Ok(text)
+    })?;
     print(&text)?;
-    print(&format!("report: {}", folder.path().join("paper.html").display()))
+    print(&format!("report: {}", RunFiles::new(out).paper_page().display()))
 }
 
 /// Jobs and epochs of each experiment.

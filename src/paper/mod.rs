@@ -23,6 +23,7 @@ use crate::run::config::RunConfig;
 use crate::run::jobs::{Job, Jobs};
 use crate::run::session::{Surroundings, learn_in};
 use crate::run::trial::{Method, Record, Runner};
+use crate::store::files::RunFiles;
 use crate::store::identity::job_id;
 use crate::store::journal::Store;
 use crate::task::{SupervisedConfig, TaskConfig};
@@ -79,7 +80,7 @@ pub fn run(
     around: &Surroundings<'_>,
 ) -> Result<Runs> {
     around.progress.start(chosen.iter().map(|p| p.epochs(all)).sum(), "paper");
-    let store = Store::<RunRecord>::open(&folder.join("results.jsonl"))?;
+    let store = Store::<RunRecord>::open(&RunFiles::new(folder).results())?;
     let of_parts = chosen.iter().map(|p| runners.of(task_of(p, all)?)).collect::<Result<Vec<_>>>()?;
     let Some(first) = of_parts.first() else { return Ok(Runs::new()) };
     let in_epochs = |part: &&Part| InEpochs { inner: around.progress, interval: part.epochs_per_interval() };

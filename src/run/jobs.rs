@@ -90,7 +90,7 @@ impl<'a> Jobs<'a> {
             let worker = scope.spawn(move || {
                 missing.par_iter().try_for_each_with(sender, |sender, (job, id)| {
                     if stop.is_set() {
-                        return Err(Error::Interrupted { resume: "the same command with --resume".into() });
+                        return Err(Error::Interrupted { resume: "the same configuration and folder".into() });
                     }
                     let record = run_one(runner, job, id)?;
                     // The receiver only hangs up after an error of its own, which ends the run anyway.

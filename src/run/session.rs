@@ -10,6 +10,8 @@ use crate::run::stop::StopFlag;
 use crate::run::trial::Runner;
 use crate::schedule::Learned;
 use crate::store::checkpoint::Checkpoints;
+use crate::store::files::RunFiles;
+use crate::store::folder::{keep_config, same_config};
 use crate::store::journal::Store;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -26,38 +28,26 @@ pub struct Surroundings<'a> {
     pub host: &'a str,
 }
 
-/// Names of the files of one policy's training below `folder`.
-struct Files {
-    updates: PathBuf,
-    checkpoints: PathBuf,
-    policy: PathBuf,
-}
-
-impl Files {
-    fn in_folder(folder: &Path) -> Self {
-        Files {
-            updates: folder.join("updates.jsonl"),
-            checkpoints: folder.join("checkpoint"),
-            policy: folder.join("policy.safetensors"),
-        }
-    }
-}
-
 /// Train the policy of `config` with its files in `folder`, from the newest checkpoint if there is one. A finished
 /// policy is read back instead of trained again.
 ///
 /// # Errors
+/// [`Error::Config`] if the folder holds the policy, or the beginning of one, of another configuration;
 /// [`Error::Interrupted`] after a stop, with everything saved; the configuration's, the task's and the files' errors.
 pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Surroundings<'_>) -> Result<Learned> {
-    let files = Files::in_folder(folder);
-    if files.policy.exists() {
+    let files = RunFiles::new(folder);
+    let text = config.to_toml()?;
+    if files.policy().exists() {
+        let policy = Learned::load(&files.policy())?;
+        same_config(&files.policy(), &policy.provenance().config, &text)?;
         around.progress.advance(config.planned_epochs());
-        return Learned::load(&files.policy);
+        return Ok(policy);
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    keep_config(&files, &text)?;
     let mut learner = Learner::new(config.clone(), runner.clone())?;
-    let checkpoints = Checkpoints::new(&files.checkpoints);
-    let mut store = Store::<UpdateRecord>::open(&files.updates)?;
+    let checkpoints = Checkpoints::new(files.checkpoints());
+    let mut store = Store::<UpdateRecord>::open(&files.updates())?;
     if let Some(loaded) = checkpoints.load_latest()? {
         loaded.warning.iter().for_each(|w| around.progress.message(w));
         learner.set_state(loaded.value)?;
@@ -69,7 +59,7 @@ pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Sur
     around.progress.advance(learner.updates_done() as u64 * config.rollout_epochs());
     while learner.updates_done() < learner.updates_planned() {
         if around.stop.is_set() {
-            return Err(Error::Interrupted { resume: "the same command with --resume".into() });
+            return Err(Error::Interrupted { resume: "the same configuration and folder".into() });
         }
         let record = learner.update(|epochs| around.progress.advance(epochs))?;
         store.append(&record)?;
@@ -81,7 +71,7 @@ pub fn learn_in(folder: &Path, config: &RunConfig, runner: &Runner, around: &Sur
         around.progress.status(Status { current: record.mean_return, best: best.is_finite().then_some(best) });
     }
     let policy = learner.select(|epochs| around.progress.advance(epochs))?;
-    policy.save(&files.policy)?;
+    policy.save(&files.policy())?;
     Ok(policy)
 }
 

@@ -76,7 +76,7 @@ impl Runner {
                     (_, DatasetName::Digits) => PathBuf::new(),
                     (Some(root), _) => root.to_owned(),
                     (None, other) => {
-                        let remedy = "name it with --data-dir or LRPILOT_DATA";
+                        let remedy = "name the folder that holds it";
                         return Err(Error::usage(format!("the data set {} needs a data folder", other.name()), remedy));
                     }
                 };

@@ -2,7 +2,9 @@
 
 pub mod atomic;
 pub mod checkpoint;
+pub mod files;
 pub mod folder;
 pub mod identity;
 pub mod journal;
 pub mod lock;
+pub mod run_info;
