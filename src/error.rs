@@ -76,6 +76,9 @@ impl From<lrpilot_core::Error> for Error {
 }
 
 impl Error {
+    /// Exit code of a wrong command line.
+    pub const USAGE: u8 = 64;
+
     /// The process exit code (sysexits): 64 usage, 65 bad data, 70 bug, 74 I/O, 75 interrupted, 78 bad configuration.
     ///
     /// ```
@@ -85,7 +88,7 @@ impl Error {
     /// ```
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage { .. } => 64,
+            Error::Usage { .. } => Error::USAGE,
             Error::Data { .. } => 65,
             Error::Bug(_) | Error::Task { .. } => 70,
             Error::Io { .. } => 74,
@@ -116,7 +119,7 @@ impl Error {
 
     /// Stopped at a signal, with everything saved.
     pub fn interrupted() -> Self {
-        Error::Interrupted { resume: "the same command with --resume".into() }
+        Error::Interrupted { resume: "the same configuration and folder".into() }
     }
 
     /// An operating-system error on `path`.

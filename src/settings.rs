@@ -42,7 +42,7 @@ pub fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T> {
 /// #[derive(Debug, serde::Deserialize)]
 /// struct Learn { epochs: usize }
 /// let mut table = toml::Table::new();
-/// lrpilot::settings::apply_set(&mut table, "epochs=3000")?;
+/// lrpilot::settings::apply_set(&mut table, "epochs=3000", "--set")?;
 /// let learn: Learn = lrpilot::settings::from_table(table, "--set")?;
 /// assert_eq!(learn.epochs, 3000);
 /// # Ok::<(), lrpilot::Error>(())
@@ -100,12 +100,12 @@ fn same_kind(below: &toml::Table, above: &toml::Table) -> bool {
     ["type", "kind"].iter().all(|key| above.get(*key).is_none_or(|kind| below.get(*key) == Some(kind)))
 }
 
-/// Apply one `--set KEY=VALUE`: dotted key, value in TOML's notation; what is no TOML value is taken as a string.
+/// Apply one setting `KEY=VALUE`, given at `place` (e.g. a flag's name): dotted key, value in TOML's notation; what is no TOML value is taken as a string.
 ///
 /// ```
 /// let mut table = toml::Table::new();
-/// lrpilot::settings::apply_set(&mut table, "learn.epochs=3000")?;
-/// lrpilot::settings::apply_set(&mut table, "env.formulation=paper")?;
+/// lrpilot::settings::apply_set(&mut table, "learn.epochs=3000", "--set")?;
+/// lrpilot::settings::apply_set(&mut table, "env.formulation=paper", "--set")?;
 /// assert_eq!(table["learn"]["epochs"].as_integer(), Some(3000));
 /// assert_eq!(table["env"]["formulation"].as_str(), Some("paper"));
 /// # Ok::<(), lrpilot::Error>(())
@@ -114,13 +114,9 @@ fn same_kind(below: &toml::Table, above: &toml::Table) -> bool {
 /// # Errors
 /// [`Error::Config`] without `=`, with an empty key part, or if a part of the key is a value rather than a table.
 /// Unknown keys show when the table is read by [`from_table`].
-pub fn apply_set(table: &mut toml::Table, setting: &str) -> Result<()> {
+pub fn apply_set(table: &mut toml::Table, setting: &str, place: &str) -> Result<()> {
     let wrong = |message: String| {
-        Error::config(
-            format!("--set {setting}"),
-            message,
-            "write --set section.key=value, e.g. --set learn.epochs=3000",
-        )
+        Error::config(format!("{place} {setting}"), message, "write section.key=value, e.g. learn.epochs=3000")
     };
     let (path, text) = setting.split_once('=').ok_or_else(|| wrong("no `=`".to_owned()))?;
     let text = text.trim();
@@ -296,7 +292,7 @@ mod tests {
     #[test]
     fn tables_name_the_key() {
         let mut table = toml::Table::new();
-        apply_set(&mut table, "learn.epochs=many").unwrap();
+        apply_set(&mut table, "learn.epochs=many", "--set").unwrap();
         let message = from_table::<Config>(table, "--set").unwrap_err().to_string();
         assert!(message.starts_with("--set, learn.epochs: \"many\" is not a whole number ≥ 0;"), "{message}");
     }
@@ -339,12 +335,12 @@ mod tests {
     fn settings_are_typed() {
         let mut table = toml::Table::new();
         for setting in ["learn.seed=7", "a=1e-3", "b=[1, 2]", "c=x y", "d=\"7\"", "e=true", "f=a=b", "g="] {
-            apply_set(&mut table, setting).unwrap();
+            apply_set(&mut table, setting, "--set").unwrap();
         }
         let expected = "a=1e-3\nb=[1,2]\nc='x y'\nd='7'\ne=true\nf='a=b'\ng=''\nlearn={seed=7}".parse().unwrap();
         assert_eq!(table, expected);
         for wrong in ["learn", "=1", "learn.=1", "a.b=1", "x=9223372036854775808"] {
-            assert!(apply_set(&mut table, wrong).is_err(), "{wrong}");
+            assert!(apply_set(&mut table, wrong, "--set").is_err(), "{wrong}");
         }
     }
 

@@ -26,8 +26,23 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 /// Modules on top of everything else.
 const TOP: [&str; 2] = ["paper", "cli"];
 const EVERYWHERE: [&str; 6] = ["error", "limits", "range", "rng", "Error", "Result"];
-const CORE_HAS_NOT: [&str; 7] =
-    ["println!", "eprintln!", "print!(", "dbg!(", "std::env", "Instant::now", "SystemTime::now"];
+const CORE_HAS_NOT: [&str; 9] = [
+    "println!",
+    "eprintln!",
+    "print!(",
+    "dbg!(",
+    "std::env",
+    "Instant::now",
+    "SystemTime::now",
+    "std::process::id",
+    "\"/proc",
+];
+/// Files whose strings may hold flags, and why: the paper's document names the command that makes each table.
+const MAY_NAME_FLAGS: [&str; 1] = ["paper/tables.rs"];
+/// The file that knows the names of a run folder's files; the templates and their errors are called like two of them.
+const KNOWS_FILE_NAMES: &str = "store/files.rs";
+const FILE_NAMES: [&str; 6] =
+    ["updates.jsonl", "results.jsonl", "policy.safetensors", "comparison.json", "sensitivities.json", "pilot-seed"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
@@ -119,6 +134,67 @@ fn the_core_has_no_terminal_clock_or_environment() {
             continue;
         }
         wrong.extend(CORE_HAS_NOT.iter().filter(|word| code.contains(**word)).map(|word| format!("{file}: {word}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The string literals of `code`, which has no comments, without their quotation marks. Character literals that hold a
+/// quotation mark are stepped over.
+fn strings(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut chars = code.replace("'\"'", "").replace("b'\"'", "").chars().collect::<Vec<_>>().into_iter();
+    while let Some(c) = chars.next() {
+        if c != '"' {
+            continue;
+        }
+        let mut text = String::new();
+        while let Some(c) = chars.next().filter(|c| *c != '"') {
+            text.push(c);
+            text.extend((c == '\\').then(|| chars.next()).flatten());
+        }
+        found.push(text);
+    }
+    found
+}
+
+/// Whether a command-line flag stands in `text`: two dashes and a letter, at the beginning or after a space or backtick.
+fn names_a_flag(text: &str) -> bool {
+    text.match_indices("--").any(|(at, dashes)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + dashes.len()..].chars().next();
+        before.is_none_or(|c| " `(".contains(c)) && after.is_some_and(|c| c.is_ascii_alphabetic())
+    })
+}
+
+#[test]
+fn flags_are_found_in_strings() {
+    let code = r#"let a = f("x\"y", '"', "choose another --out"); let b = "a -- b"; let c = "--set";"#;
+    assert_eq!(strings(code), [r#"x\"y"#, "choose another --out", "a -- b", "--set"]);
+    let with: Vec<bool> = strings(code).iter().map(|text| names_a_flag(text)).collect();
+    assert_eq!(with, [false, true, false, true]);
+}
+
+/// The library is called from other programs, where a flag means nothing.
+#[test]
+fn the_library_names_no_flags() {
+    let mut wrong = Vec::new();
+    for (file, module, code) in files() {
+        if module == "cli" || module == "main" || MAY_NAME_FLAGS.contains(&file.as_str()) {
+            continue;
+        }
+        wrong.extend(strings(&code).into_iter().filter(|s| names_a_flag(s)).map(|s| format!("{file}: {s:?}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn names_of_a_run_folders_files_are_in_one_file() {
+    let mut wrong = Vec::new();
+    for (file, _, code) in files() {
+        let named = |text: &String| FILE_NAMES.contains(&text.as_str());
+        if file != KNOWS_FILE_NAMES {
+            wrong.extend(strings(&code).into_iter().filter(named).map(|name| format!("{file}: {name}")));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

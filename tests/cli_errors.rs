@@ -2,6 +2,9 @@
 #![cfg(feature = "cli")]
 
 use assert_cmd::Command;
+use lrpilot::store::folder::{RunFolder, Start};
+use lrpilot::store::lock::Process;
+use lrpilot::store::run_info::{RunInfo, RunKind};
 use std::process::Output;
 
 fn lrpilot(args: &[&str]) -> Output {
@@ -50,12 +53,15 @@ fn runs_lists_run_folders_only() {
     let root = dir.path().to_str().unwrap();
     assert!(text(&lrpilot(&["runs", root]).stdout).starts_with("no run folders in "));
     let out = dir.path().join("digits");
-    let folder = lrpilot::store::folder::RunFolder::create_or_resume(&out, "seed = 1", false).unwrap();
+    let process = Process { id: 4711, host: "node3".into() };
+    let info = RunInfo { resume: "lrpilot learn digits --resume".into(), ..RunInfo::new(RunKind::Learn) };
+    let start = Start { info, config: "seed = 1", resume: false, process: &process };
+    let folder = RunFolder::create_or_resume(&out, start).unwrap();
     let listed = lrpilot(&["runs", root]).stdout;
-    assert!(text(&listed).contains(&format!("running (process {} on host ", std::process::id())));
+    assert!(text(&listed).contains("running by process 4711 on host node3 since "));
     drop(folder);
     let listed = lrpilot(&["runs", root]).stdout;
-    assert!(text(&listed).contains("digits") && text(&listed).contains("stopped"));
+    assert!(text(&listed).contains("digits") && text(&listed).contains("died; resume with: lrpilot learn digits"));
     assert!(!text(&listed).contains("photos"));
 }
 

@@ -1,10 +1,12 @@
 //! `lrpilot learn` as a user runs it: the same bits for any number of threads and after any interruption, and wrong
 //! input that harms nothing.
+#![cfg(all(feature = "cli", unix))]
 
 use assert_cmd::cargo::cargo_bin;
 use lrpilot_core::control::{Action, Observation, OnDivergence};
 use lrpilot_core::schedule::Provenance;
 use lrpilot_core::{Learned, OptimizerFamily, Policy, PolicySpec, RunSpec};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -112,28 +114,41 @@ fn threads_and_interruptions_do_not_change_a_bit() {
     assert!(results(&stopped) == expected, "an interrupted run resumes to other bits");
 }
 
-/// The update in flight, 2,000 epochs, takes long enough.
+/// Read the child's progress up to the first event of this kind.
+#[track_caller]
+fn wait_for_event(events: &mut impl std::io::BufRead, kind: &str) {
+    let sought = format!(r#""event":"{kind}""#);
+    assert!(events.lines().any(|line| line.unwrap().contains(&sought)), "the process ended without {kind}");
+}
+
+/// The signal comes with the first of the 2,000 epochs of an update, of which there are more than one.
 #[test]
 fn the_first_signal_says_what_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     let mut command = Command::new(cargo_bin("lrpilot"));
     command.args(["learn", "digits", "--progress", "json", "--out"]).arg(&out).args(["--set", "ppo.n_steps=100"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until(|| out.join("updates.jsonl").exists());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut events = BufReader::new(child.stderr.take().unwrap());
+    wait_for_event(&mut events, "advance");
     send("-INT", &child);
-    let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(75), "{told}");
-    assert!(told.lines().any(|l| l.contains(r#""event":"message""#) && l.contains("a second signal")), "{told}");
+    let mut told = String::new();
+    events.read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(75), "{told}");
+    let stopping = "Stopping after the current update, which will be saved. Press Ctrl-C again to stop now.";
+    assert!(told.lines().any(|l| l.contains(r#""event":"message""#) && l.contains(stopping)), "{told}");
 }
 
 /// SIGTERM, because a shell may have its background jobs ignore SIGINT.
 #[test]
 fn a_signal_ends_what_cannot_be_resumed() {
     let evaluate = ["evaluate", "digits", "--schedule", "constant", "--lr", "0.01", "--set", "task.horizon=20000"];
-    let mut child = lrpilot(&evaluate).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    let mut command = Command::new(cargo_bin("lrpilot"));
+    command.args(["--progress", "json"]).args(evaluate).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // The training has begun.
+    let mut events = BufReader::new(child.stderr.take().unwrap());
+    wait_for_event(&mut events, "start");
     send("-TERM", &child);
     assert_eq!(child.wait().unwrap().signal(), Some(15));
 }

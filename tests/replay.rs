@@ -1,5 +1,6 @@
 //! Runs exported for auditors, trained again in PyTorch by `bench/replay_torch.py`: the losses agree to 1e-3 over 5 epochs.
 //! Needs `LRPILOT_PYTHON`, a Python with torch and safetensors; says so and passes without.
+#![cfg(feature = "cli")]
 
 use assert_cmd::cargo::cargo_bin;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Arguments of `lrpilot compare POLICY --task TASK`.
 
-use super::{GlobalArgs, context, error::print, output};
+use super::{GlobalArgs, context, error::print, output, run_folder};
 use crate::Result;
 use crate::report::table;
 use crate::run::compare::tuning_seeds;
@@ -8,8 +8,10 @@ use crate::run::learner::Learner;
 use crate::run::sensitivity::sensitivities;
 use crate::run::stop::StopFlag;
 use crate::run::{CompareOptions, compare};
-use crate::store::folder::RunFolder;
+use crate::store::files::RunFiles;
+use crate::store::identity::sha256_hex;
 use crate::store::journal::Store;
+use crate::store::run_info::RunKind;
 use crate::task::TaskSource;
 use clap::Args;
 use lrpilot_core::Learned;
@@ -61,27 +63,37 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
         .collect::<Result<Vec<Learned>>>()?;
     let spent = policies.iter().map(|p| p.provenance().epochs).max().unwrap_or(0);
     let untrained = Learner::untrained(&config, &source)?;
+    let hashes = policies.iter().map(|p| Ok(sha256_hex(&p.to_bytes()?))).collect::<Result<Vec<_>>>()?;
+    let budget = args.budget.unwrap_or(spent);
+    let info = run_folder::describe(RunKind::Compare, run_folder::title(&spec.name))
+        .with_option("policies (sha256)", hashes.join(", "))
+        .with_option("budget", budget)
+        .with_option("child-seeds", args.child_seeds);
+    let command = info.command.clone();
     let options = CompareOptions {
         policies: vec![
             ("lrpilot".into(), "learned".into(), policies),
             ("lrpilot: untrained policy".into(), "control".into(), vec![untrained]),
         ],
-        budget_epochs: args.budget.unwrap_or(spent),
+        budget_epochs: budget,
         child_seeds: args.child_seeds as usize,
         seed: config.seed,
-        command: &context::command_line(),
+        command: &command,
     };
     // What would stop the comparison is said before a folder is made.
     tuning_seeds(options.budget_epochs, spec)?;
-    let folder = RunFolder::create_or_resume(&args.out, &context::to_toml(&config)?, args.resume)?;
-    let store = Store::open(&folder.results())?;
-    let progress = context::stoppable(global, stop)?;
-    let host = context::host();
-    let around = context::run_context(&*progress, stop, &host);
-    let (comparison, runs) = context::on_threads(global, || compare(&*source, &options, Some(store), &around))?;
-    let (_, _, policies) = &options.policies[0];
-    let sensitivities = sensitivities(&config, &source, &policies[0])?;
-    output::write_comparison(folder.path(), &comparison, &runs, &[], &sensitivities)?;
+    let comparison = run_folder::work_in(&args.out, info, &config.to_toml()?, args.resume, |files, info| {
+        let store = Store::open(&files.results())?;
+        let progress = context::stoppable(global, stop)?;
+        let host = context::host();
+        let around = context::run_context(&*progress, stop, &host);
+        let (comparison, _) = context::on_threads(global, || compare(&*source, &options, Some(store), &around))?;
+        let (_, _, policies) = &options.policies[0];
+        output::write_comparison(files, &comparison)?;
+        output::write_sensitivities(files, &sensitivities(&config, &source, &policies[0])?)?;
+        output::write_report(files, info)?;
+        Ok(comparison)
+    })?;
     print(&table::terminal(&comparison))?;
-    print(&format!("report: {}", folder.report().display()))
+    print(&format!("report: {}", RunFiles::new(&args.out).report().display()))
 }

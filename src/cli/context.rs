@@ -29,7 +29,7 @@ pub fn load_config(task: &str, set: &[String], seed: Option<u64>) -> Result<RunC
     } else {
         toml::Table::new()
     };
-    set.iter().try_for_each(|s| settings::apply_set(&mut overlay, s))?;
+    set.iter().try_for_each(|s| settings::apply_set(&mut overlay, s, "--set"))?;
     if let Some(seed) = seed {
         let seed = i64::try_from(seed).map_err(|_| {
             Error::usage(format!("seed {seed} is too large"), format!("give at most {}", crate::limits::SEED))
@@ -70,12 +70,11 @@ fn to_table(config: &RunConfig) -> Result<toml::Table> {
     toml::Table::try_from(config).map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))
 }
 
-/// The effective configuration as text, for `config.toml`.
-///
-/// # Errors
-/// [`Error::Bug`].
-pub fn to_toml(config: &RunConfig) -> Result<String> {
-    toml::to_string(config).map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))
+/// The task's name in the text of an effective configuration; empty where there is none.
+pub fn task_name(config: &str) -> String {
+    let table = config.parse::<toml::Table>().unwrap_or_default();
+    let name = table.get("task").and_then(|task| task.get("name")).or_else(|| table.get("task")?.get("kind"));
+    name.and_then(toml::Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// The data folder: `--data-dir`, else `LRPILOT_DATA`, else `lrpilot` in the user's cache folder.
@@ -164,9 +163,9 @@ pub fn wall_time() -> f64 {
 
 /// Name of this machine.
 pub fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "localhost".into() } else { name.into() }
+    let read = |file: &str| std::fs::read_to_string(file).ok().map(|name| name.trim().to_owned());
+    let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+    files.into_iter().filter_map(read).find(|name| !name.is_empty()).unwrap_or_else(|| "localhost".into())
 }
 
 /// Processor and cores, for the provenance of a report.
@@ -175,16 +174,4 @@ pub fn machine() -> String {
     let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).map(|l| l.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{}, {cores} cores, {}", model.unwrap_or(std::env::consts::ARCH), std::env::consts::OS)
-}
-
-/// The command line as typed, for the record.
-pub fn command_line() -> String {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    format!("lrpilot {}", args.join(" "))
-}
-
-/// What to type to go on after an interruption.
-pub fn resume_command() -> String {
-    let command = command_line();
-    if command.contains("--resume") { command } else { format!("{command} --resume") }
 }

@@ -1,16 +1,17 @@
 //! `lrpilot demo`: learn a schedule, freeze it, compare it.
 
-use super::{GlobalArgs, context, error::print, output};
-use crate::Result;
+use super::command::CommandLine;
+use super::{GlobalArgs, context, error::print, output, run_folder};
 use crate::report::svg::{LrSeries, lr_chart};
 use crate::report::table;
-use crate::run::compare::tuning_seeds;
-use crate::run::demo::{DemoOptions, DemoResult, demo};
+use crate::run::demo::{DemoOptions, DemoResult, check, demo};
 use crate::run::sensitivity::sensitivities;
 use crate::run::stop::StopFlag;
 use crate::store::atomic::write_atomic;
-use crate::store::folder::RunFolder;
+use crate::store::files::RunFiles;
+use crate::store::run_info::RunKind;
 use crate::task::TaskSource;
+use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,29 +51,53 @@ pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> 
     let config = context::load_config(&args.task, &args.set, args.seed)?;
     super::check_last_seed(config.seed, args.policy_seeds)?;
     let source: Arc<dyn TaskSource> = context::source(&config, global)?;
-    // What would stop the comparison is said before anything is learned.
-    tuning_seeds(config.learn.epochs, source.spec())?;
     let out =
         args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/demo-{}", folder_name(config.task.name()))));
-    let folder = RunFolder::create_or_resume(&out, &context::to_toml(&config)?, args.resume)?;
-    let progress = context::stoppable(global, stop)?;
-    let host = context::host();
-    let around = context::run_context(&*progress, stop, &host);
+    let info = run_folder::describe(RunKind::Demo, run_folder::title(config.task.name()))
+        .with_option("policy-seeds", args.policy_seeds)
+        .with_option("child-seeds", args.child_seeds);
+    let command = info.command.clone();
     let options = DemoOptions {
         config: config.clone(),
         policy_seeds: args.policy_seeds,
         child_seeds: args.child_seeds as usize,
-        command: &context::command_line(),
+        command: &command,
     };
-    let result = context::on_threads(global, || demo(folder.path(), &options, &source, &around))?;
-    let sensitivities = sensitivities(&config, &source, &result.policies[0])?;
-    output::write_comparison(folder.path(), &result.comparison, &result.runs, &result.updates, &sensitivities)?;
-    let best = best_policy(&result);
-    result.policies[best].save(&folder.policy())?;
-    write_atomic(&folder.path().join("schedules.svg"), picture(&result).as_bytes())?;
+    // What would stop the work later is said before a folder is made.
+    check(&options, &source).map_err(|e| name_the_way(e, args, global))?;
+    let result = run_folder::work_in(&out, info, &config.to_toml()?, args.resume, |files, info| {
+        let progress = context::stoppable(global, stop)?;
+        let host = context::host();
+        let around = context::run_context(&*progress, stop, &host);
+        let result = context::on_threads(global, || demo(files, &options, &source, &around))?;
+        output::write_comparison(files, &result.comparison)?;
+        output::write_sensitivities(files, &sensitivities(&config, &source, &result.policies[0])?)?;
+        result.policies[best_policy(&result)].save(&files.policy())?;
+        write_atomic(&files.schedules(), picture(&result).as_bytes())?;
+        output::write_report(files, info)?;
+        Ok(result)
+    })?;
+    let files = RunFiles::new(out);
     print(&table::terminal(&result.comparison))?;
-    print(&format!("policy: {}", folder.policy().display()))?;
-    print(&format!("report: {}", folder.report().display()))
+    print(&format!("policy: {}", files.policy().display()))?;
+    print(&format!("report: {}", files.report().display()))
+}
+
+/// The refusal of the paper's formulation with the command that learns it by itself.
+fn name_the_way(error: Error, args: &DemoArgs, global: &GlobalArgs) -> Error {
+    match error {
+        Error::Config { place, message, .. } if place == "env.formulation" => {
+            let learn = CommandLine::new("learn")
+                .argument(&args.task)
+                .option("--out", "runs/paper-formulation")
+                .options("--seed", args.seed.map(|seed| seed.to_string()))
+                .options("--set", &args.set)
+                .shared(global);
+            let remedy = format!("learn it by itself, then compare it as that command says at its end: {learn}");
+            Error::Config { place, message, remedy }
+        }
+        other => other,
+    }
 }
 
 /// A task's name, which may be any text, as part of the name of a folder: letters, digits and `-_. ` stay, everything

@@ -1,5 +1,8 @@
 //! Errors, shown once: one line on standard error, and the exit code.
 
+use super::command::CommandLine;
+use super::{GlobalArgs, context};
+use crate::task::data::DatasetName;
 use crate::{Error, Result};
 use std::io::Write;
 use std::path::Path;
@@ -27,7 +30,30 @@ pub fn report(outcome: Result<()>) -> ExitCode {
 /// The exit code for what clap has to say: 0 for help and version, 64 for a wrong command line.
 pub fn report_usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
-    if error.use_stderr() { ExitCode::from(Error::usage("", "").exit_code()) } else { ExitCode::SUCCESS }
+    if error.use_stderr() { ExitCode::from(Error::USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// The error with what to type about it: the library speaks of runs and folders, and knows no commands.
+pub fn with_commands(error: Error, global: &GlobalArgs) -> Error {
+    match error {
+        Error::Interrupted { .. } => Error::Interrupted { resume: CommandLine::typed().resuming().to_string() },
+        Error::Data { path, message, remedy } => match missing_data(&path, global) {
+            None => Error::Data { path, message, remedy },
+            Some(dataset) => {
+                let fetch = CommandLine::new("data").argument("fetch").argument(dataset.name());
+                let fetch = fetch.options("--data-dir", &global.data_dir);
+                Error::data(path, message, format!("download it with `{fetch}` or name its folder with --data-dir"))
+            }
+        },
+        other => other,
+    }
+}
+
+/// The data set to which a file belongs that is not there.
+fn missing_data(path: &Path, global: &GlobalArgs) -> Option<DatasetName> {
+    let root = context::data_dir(global);
+    let belongs = |d: &DatasetName| d.files().iter().any(|file| root.join(d.folder()).join(file.name) == path);
+    DatasetName::ALL.into_iter().find(belongs).filter(|_| !path.exists())
 }
 
 /// Print to standard output, with the newline; unlike `println!` it does not panic when nobody reads.

@@ -1,6 +1,6 @@
 //! Arguments of `lrpilot evaluate TASK --schedule NAME|POLICY`.
 
-use super::{GlobalArgs, SeedList, context, error::print};
+use super::{GlobalArgs, SeedList, command::quote, context, error::print};
 use crate::run::export::export_replay;
 use crate::run::{Record, Trial, run_trial};
 use crate::task::{TaskSource as _, TaskSpec};
@@ -47,7 +47,11 @@ pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
     let schedule = schedule(args, spec)?;
     if let Some(dir) = &args.export_replay {
         export_replay(dir, &source, &schedule, args.seeds.0[0])?;
-        return print(&format!("replay: {}; train it again with: python bench/replay_torch.py {0}", dir.display()));
+        let quoted = quote(dir.as_os_str());
+        return print(&format!(
+            "replay: {}; train it again with: python bench/replay_torch.py {quoted}",
+            dir.display()
+        ));
     }
     let progress = context::progress(global);
     progress.start((args.seeds.0.len() * spec.horizon) as u64, "training");

@@ -1,13 +1,13 @@
 //! Arguments of `lrpilot learn TASK|FILE`.
 
-use super::{context, error::print, output};
+use super::command::{CommandLine, compared};
+use super::{context, error::print, output, run_folder};
 use crate::Result;
-use crate::record::UpdateRecord;
 use crate::run::sensitivity::sensitivities;
 use crate::run::session::{learn_in, planned_epochs};
 use crate::run::stop::StopFlag;
-use crate::store::folder::RunFolder;
-use crate::store::journal::read;
+use crate::store::files::RunFiles;
+use crate::store::run_info::RunKind;
 use crate::task::TaskSource;
 use clap::Args;
 use std::path::PathBuf;
@@ -42,23 +42,32 @@ pub fn run(args: &LearnArgs, global: &super::GlobalArgs, stop: &StopFlag) -> Res
     let config = context::load_config(&args.task, &args.set, args.seed)?;
     let source: Arc<dyn TaskSource> = context::source(&config, global)?;
     let planned = planned_epochs(&config, &source)?;
-    let folder = RunFolder::create_or_resume(&args.out, &context::to_toml(&config)?, args.resume)?;
-    let progress = context::stoppable(global, stop)?;
-    progress.start(planned, "learning");
-    let host = context::host();
-    let around = context::run_context(&*progress, stop, &host);
-    let policy = context::on_threads(global, || learn_in(folder.path(), &config, &source, &around))?;
-    progress.finish("policy frozen");
-    let updates = read::<UpdateRecord>(&folder.updates())?;
-    let sensitivities = sensitivities(&config, &source, &policy)?;
-    output::write_report(folder.path(), None, Vec::new(), updates, sensitivities, config.task.name())?;
+    let info = run_folder::describe(RunKind::Learn, run_folder::title(config.task.name()));
+    let policy = run_folder::work_in(&args.out, info, &config.to_toml()?, args.resume, |files, info| {
+        let progress = context::stoppable(global, stop)?;
+        progress.start(planned, "learning");
+        let host = context::host();
+        let around = context::run_context(&*progress, stop, &host);
+        let policy = context::on_threads(global, || learn_in(files.folder(), &config, &source, &around))?;
+        progress.finish("policy frozen");
+        output::write_sensitivities(files, &sensitivities(&config, &source, &policy)?)?;
+        output::write_report(files, info)?;
+        Ok(policy)
+    })?;
+    let files = RunFiles::new(&args.out);
     let selected = policy.provenance().selection_loss.map(|l| format!(", validation loss {l:.4} in selection"));
-    print(&format!("policy: {}{}", folder.policy().display(), selected.unwrap_or_default()))?;
-    print(&format!("report: {}", folder.report().display()))?;
-    print(&format!(
-        "next:   lrpilot compare {} --task {} --out {}-compared",
-        folder.policy().display(),
-        args.task,
-        args.out.display()
-    ))
+    print(&format!("policy: {}{}", files.policy().display(), selected.unwrap_or_default()))?;
+    print(&format!("report: {}", files.report().display()))?;
+    print(&format!("next:   {}", next(args, global, &files)))
+}
+
+/// The command that compares the policy on the task that it was learned on.
+fn next(args: &LearnArgs, global: &super::GlobalArgs, files: &RunFiles) -> CommandLine {
+    CommandLine::new("compare")
+        .argument(files.policy())
+        .option("--task", &args.task)
+        .option("--out", compared(&args.out))
+        .options("--seed", args.seed.map(|seed| seed.to_string()))
+        .options("--set", &args.set)
+        .shared(global)
 }

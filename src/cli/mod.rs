@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each with its arguments and a `run` function.
 
 pub mod bars;
+pub mod command;
 pub mod compare;
 pub mod completions;
 pub mod context;
@@ -13,6 +14,7 @@ pub mod learn;
 pub mod output;
 pub mod paper;
 pub mod report;
+pub mod run_folder;
 pub mod runs;
 pub mod signals;
 
@@ -84,7 +86,7 @@ pub enum Command {
     Report(report::ReportArgs),
     /// List, check or download data sets.
     Data(data::DataArgs),
-    /// List run folders and how far they are.
+    /// List run folders and what has become of them.
     Runs(runs::RunsArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
@@ -107,10 +109,7 @@ pub fn run(cli: Cli, stop: &StopFlag) -> Result<()> {
         Command::Runs(args) => runs::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
-    done.map_err(|error| match error {
-        Error::Interrupted { .. } => Error::Interrupted { resume: context::resume_command() },
-        other => other,
-    })
+    done.map_err(|e| error::with_commands(e, &global))
 }
 
 /// Seeds on the command line: `3`, `1,2,7`, or `0..5` for 0, 1, 2, 3, 4.

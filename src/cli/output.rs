@@ -1,65 +1,92 @@
-//! The files that a comparison leaves: table as JSON, Markdown and CSV, and the report.
+//! The files that a run leaves for people: the comparison as JSON, Markdown and CSV, and the report.
+//!
+//! The report is made from the files of the folder alone, so `lrpilot report` writes the same one again.
 
-use super::context::{command_line, machine};
-use crate::Result;
 use crate::record::{Comparison, RunRecord, UpdateRecord};
 use crate::report::html::{Provenance, ReportInput, Sensitivity, render};
 use crate::report::table;
 use crate::store::atomic::write_atomic;
+use crate::store::files::{POLICY_FOLDERS, RunFiles};
+use crate::store::journal::read;
+use crate::store::run_info::RunInfo;
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Write `comparison.json`, `comparison.md`, `comparison.csv` and `report.html` to `folder`.
+/// Write the comparison as JSON, Markdown and CSV.
 ///
 /// # Errors
-/// [`crate::Error::Io`].
-pub fn write_comparison(
-    folder: &Path,
-    comparison: &Comparison,
-    runs: &[RunRecord],
-    updates: &[UpdateRecord],
-    sensitivities: &[Sensitivity],
-) -> Result<()> {
-    write_atomic(&folder.join("comparison.json"), table::json(comparison)?.as_bytes())?;
-    write_atomic(&folder.join("comparison.md"), table::markdown(comparison).as_bytes())?;
-    write_atomic(&folder.join("comparison.csv"), table::csv(comparison).as_bytes())?;
-    let json = |v: &[Sensitivity]| serde_json::to_vec(v).unwrap_or_default();
-    write_atomic(&folder.join("sensitivities.json"), &json(sensitivities))?;
-    write_report(
-        folder,
-        Some(comparison.clone()),
-        runs.to_vec(),
-        updates.to_vec(),
-        sensitivities.to_vec(),
-        &comparison.task,
-    )
+/// [`Error::Io`].
+pub fn write_comparison(files: &RunFiles, comparison: &Comparison) -> Result<()> {
+    write_atomic(&files.comparison(), table::json(comparison)?.as_bytes())?;
+    write_atomic(&files.comparison_markdown(), table::markdown(comparison).as_bytes())?;
+    write_atomic(&files.comparison_csv(), table::csv(comparison).as_bytes())
 }
 
-/// Write `report.html` to `folder`.
+/// Write what the policy looks at.
 ///
 /// # Errors
-/// [`crate::Error::Io`].
-pub fn write_report(
-    folder: &Path,
-    comparison: Option<Comparison>,
-    runs: Vec<RunRecord>,
-    updates: Vec<UpdateRecord>,
-    sensitivities: Vec<Sensitivity>,
-    task: &str,
-) -> Result<()> {
-    let command = comparison.as_ref().map_or_else(command_line, |c| c.command.clone());
+/// [`Error::Io`].
+pub fn write_sensitivities(files: &RunFiles, sensitivities: &[Sensitivity]) -> Result<()> {
+    let json = serde_json::to_vec(sensitivities).map_err(|e| Error::Bug(format!("sensitivities: {e}")))?;
+    write_atomic(&files.sensitivities(), &json)
+}
+
+/// Write the report from what is in the folder.
+///
+/// # Errors
+/// [`Error::Data`] naming a file that is damaged, [`Error::Io`].
+pub fn write_report(files: &RunFiles, info: &RunInfo) -> Result<()> {
     let input = ReportInput {
-        title: format!("A learned learning-rate schedule for {task}"),
+        title: info.title.clone(),
+        comparison: read_json(&files.comparison())?,
+        runs: evaluation_runs(files)?,
+        updates: updates(files)?,
+        sensitivities: read_json(&files.sensitivities())?.unwrap_or_default(),
+        tables: Vec::new(),
         provenance: Provenance {
-            command,
-            version: format!("lrpilot {}", env!("CARGO_PKG_VERSION")),
-            machine: machine(),
+            command: info.command.clone(),
+            version: info.version.clone(),
+            machine: info.machine.clone(),
             ..Provenance::default()
         },
-        comparison,
-        runs,
-        updates,
-        sensitivities,
-        tables: Vec::new(),
     };
-    Ok(write_atomic(&folder.join("report.html"), render(&input)?.as_bytes())?)
+    write_atomic(&files.report(), render(&input)?.as_bytes())
+}
+
+/// The content of a file that may be absent.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io(path, e)),
+    };
+    let damaged =
+        |e| Error::data(path, format!("cannot be read ({e})"), "delete it and resume the run to write it anew");
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}
+
+/// The runs on fresh seeds. Their order of arrival depends on the threads; the report must not. Where two versions of
+/// the program have made the same run, the later one counts.
+fn evaluation_runs(files: &RunFiles) -> Result<Vec<RunRecord>> {
+    let records: Vec<RunRecord> = read_lines(&files.results())?;
+    let evaluated = records.into_iter().filter(|r| r.stage == "compare");
+    let by_identity: BTreeMap<_, _> = evaluated.map(|r| ((r.method.clone(), r.policy_seed, r.seed), r)).collect();
+    Ok(by_identity.into_values().collect())
+}
+
+/// The updates of the policy in the folder itself, or of the policies that were learned below it in our formulation.
+fn updates(files: &RunFiles) -> Result<Vec<UpdateRecord>> {
+    let [ours, _] = POLICY_FOLDERS;
+    let mut updates = read_lines(&files.updates())?;
+    for policy in files.policies(ours)? {
+        updates.extend(read_lines::<UpdateRecord>(&policy.updates())?);
+    }
+    Ok(updates)
+}
+
+/// The records of a file that may be absent.
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    if path.exists() { read(path) } else { Ok(Vec::new()) }
 }

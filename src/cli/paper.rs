@@ -1,6 +1,6 @@
 //! `lrpilot paper`: every experiment of the paper, ours beside theirs.
 
-use super::{GlobalArgs, context, error::print};
+use super::{GlobalArgs, context, error::print, run_folder};
 use crate::Result;
 use crate::paper::document::{figures, markdown};
 use crate::paper::page::html;
@@ -8,7 +8,8 @@ use crate::paper::tables::results;
 use crate::paper::{self, Experiment, Part, Scale, Sources, choose, plan};
 use crate::run::stop::StopFlag;
 use crate::store::atomic::write_atomic;
-use crate::store::folder::RunFolder;
+use crate::store::files::RunFiles;
+use crate::store::run_info::RunKind;
 use crate::task::{SupervisedConfig, TaskSource as _};
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
@@ -98,20 +99,23 @@ pub fn run(args: &PaperArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
     }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/paper-{}", scale.name())));
     let config = format!("command = \"paper\"\nscale = \"{}\"\nseed = {}\n", scale.name(), args.seed);
-    let folder = RunFolder::create_or_resume(&out, &config, args.resume)?;
-    let progress = context::stoppable(global, stop)?;
-    let host = context::host();
-    let around = context::run_context(&*progress, stop, &host);
-    let runs = context::on_threads(global, || paper::run(folder.path(), &all, &chosen, &sources, &around))?;
-    let results = results(scale, args.seed, &runs, &all, &context::machine())?;
-    for (name, svg) in figures(&results) {
-        write_atomic(&folder.path().join(name), svg.as_bytes())?;
-    }
-    let text = markdown(&results);
-    write_atomic(&folder.path().join("paper.md"), text.as_bytes())?;
-    write_atomic(&folder.path().join("paper.html"), html(&results)?.as_bytes())?;
+    let info = run_folder::describe(RunKind::Paper, format!("The paper's experiments at scale {}", scale.name()));
+    let text = run_folder::work_in(&out, info, &config, args.resume, |files, _| {
+        let progress = context::stoppable(global, stop)?;
+        let host = context::host();
+        let around = context::run_context(&*progress, stop, &host);
+        let runs = context::on_threads(global, || paper::run(files.folder(), &all, &chosen, &sources, &around))?;
+        let results = results(scale, args.seed, &runs, &all, &context::machine())?;
+        for (name, svg) in figures(&results) {
+            write_atomic(&files.folder().join(name), svg.as_bytes())?;
+        }
+        let text = markdown(&results);
+        write_atomic(&files.paper_markdown(), text.as_bytes())?;
+        write_atomic(&files.paper_page(), html(&results)?.as_bytes())?;
+        Ok(text)
+    })?;
     print(&text)?;
-    print(&format!("report: {}", folder.path().join("paper.html").display()))
+    print(&format!("report: {}", RunFiles::new(out).paper_page().display()))
 }
 
 /// Jobs and epochs of each experiment.

@@ -1,12 +1,13 @@
 //! Arguments of `lrpilot report DIR`.
 
-use super::{error::print, output};
-use crate::record::{Comparison, RunRecord, UpdateRecord};
-use crate::store::folder::CONFIG_FILE;
-use crate::store::journal::read;
+use super::{context, error::print, output, run_folder};
+use crate::record::Comparison;
+use crate::store::files::RunFiles;
+use crate::store::folder::kind_without_info;
+use crate::store::run_info::{RunInfo, RunKind};
 use crate::{Error, Result};
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Arguments of `report`.
 #[derive(Clone, Debug, Args)]
@@ -20,42 +21,35 @@ pub struct ReportArgs {
 /// Write `report.html` anew from the records in the folder.
 ///
 /// # Errors
-/// [`Error::Data`] if the folder holds no run; the files' errors.
+/// [`Error::Data`] if the folder holds no run or a file is damaged, [`Error::Usage`] if the run has no such report,
+/// [`Error::Io`].
 pub fn run(args: &ReportArgs) -> Result<()> {
-    let dir = &args.dir;
-    if !dir.join(CONFIG_FILE).is_file() {
-        return Err(Error::data(dir, "not a run folder", "name a folder made by lrpilot learn, compare or demo"));
+    let files = RunFiles::new(&args.dir);
+    if !files.config().is_file() {
+        let remedy = "name a folder made by lrpilot learn, compare or demo";
+        return Err(Error::data(&args.dir, "not a run folder", remedy));
     }
-    let comparison_path = dir.join("comparison.json");
-    let comparison: Option<Comparison> =
-        match std::fs::read(&comparison_path) {
-            Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|e| {
-                Error::data(&comparison_path, format!("cannot be read ({e})"), "run the comparison again")
-            })?),
-            Err(_) => None,
-        };
-    let mut updates: Vec<UpdateRecord> = Vec::new();
-    for file in update_files(dir)? {
-        updates.extend(read::<UpdateRecord>(&file)?);
+    let info = match RunInfo::read(&files.info())? {
+        Some(info) => info,
+        None => info_of_old_folder(&files)?,
+    };
+    if info.kind == RunKind::Paper {
+        let message = format!("{} holds the paper's experiments, which have another report", args.dir.display());
+        return Err(Error::usage(message, format!("open {}", files.paper_page().display())));
     }
-    let results = dir.join("results.jsonl");
-    let mut runs: Vec<RunRecord> = if results.is_file() { read(&results)? } else { Vec::new() };
-    // The order of arrival depends on the threads; the report must not.
-    runs.sort_by(|a, b| (&a.method, a.policy_seed, a.seed).cmp(&(&b.method, b.policy_seed, b.seed)));
-    runs.retain(|r| r.stage == "compare");
-    let sensitivities = std::fs::read(dir.join("sensitivities.json")).unwrap_or_default();
-    let sensitivities = serde_json::from_slice(&sensitivities).unwrap_or_default();
-    let task = comparison.as_ref().map_or_else(|| dir.display().to_string(), |c| c.task.clone());
-    output::write_report(dir, comparison, runs, updates, sensitivities, &task)?;
-    print(&format!("report: {}", dir.join("report.html").display()))
+    output::write_report(&files, &info)?;
+    print(&format!("report: {}", files.report().display()))
 }
 
-/// Records of updates in the folder itself and in those of the policies of formulation `pilot`, in order.
-fn update_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))?;
-    let mut folders: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-    folders.retain(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("pilot-seed")));
-    folders.sort();
-    folders.insert(0, dir.to_owned());
-    Ok(folders.into_iter().map(|f| f.join("updates.jsonl")).filter(|f| f.is_file()).collect())
+/// What can be told of a folder that version 0.1.0 wrote: nothing of the version and machine.
+fn info_of_old_folder(files: &RunFiles) -> Result<RunInfo> {
+    let path = files.config();
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+    let kind = kind_without_info(files, &text)?.unwrap_or(RunKind::Learn);
+    let comparison: Option<Comparison> = output::read_json(&files.comparison())?;
+    let (task, command) = match comparison {
+        Some(comparison) => (comparison.task, comparison.command),
+        None => (context::task_name(&text), String::new()),
+    };
+    Ok(RunInfo { title: run_folder::title(&task), command, version: String::new(), ..RunInfo::new(kind) })
 }

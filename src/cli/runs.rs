@@ -1,8 +1,10 @@
-//! `lrpilot runs`: run folders and how far they are.
+//! `lrpilot runs`: run folders and what has become of them.
 
-use super::error::print;
-use crate::store::folder::CONFIG_FILE;
+use super::{error::print, run_folder};
+use crate::store::files::{CONFIG_FILE, POLICY_FOLDERS, RunFiles};
+use crate::store::folder::kind_without_info;
 use crate::store::lock::RunLock;
+use crate::store::run_info::{RunInfo, RunKind, RunState};
 use crate::{Error, Result};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
@@ -24,21 +26,13 @@ pub struct RunsArgs {
 /// [`Error::Io`] if a folder cannot be read.
 pub fn run(args: &RunsArgs) -> Result<()> {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["run", "state", "runs", "updates", "policy", "report"]);
+    table.load_style(NOTHING).set_header(["run", "command", "runs", "updates", "policy", "report", "state"]);
     let folders = run_folders(&args.dir)?;
     if folders.is_empty() {
         return print(&format!("no run folders in {}", args.dir.display()));
     }
     for dir in folders {
-        let mark = |file: &str| if dir.join(file).exists() { "yes" } else { "-" }.to_owned();
-        table.add_row([
-            dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            state(&dir)?,
-            lines(&dir.join("results.jsonl"))?.to_string(),
-            lines(&dir.join("updates.jsonl"))?.to_string(),
-            mark("policy.safetensors"),
-            mark("report.html"),
-        ]);
+        table.add_row(row(&dir)?);
     }
     print(&table.trim_fmt())
 }
@@ -56,13 +50,73 @@ fn run_folders(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// `running (process 4711 on host a since …)`, `finished`, or `stopped`, which can be resumed.
-fn state(dir: &Path) -> Result<String> {
-    if let Some(holder) = RunLock::holder(dir)? {
-        return Ok(format!("running ({} since {})", holder.process, holder.since));
+fn row(dir: &Path) -> Result<[String; 7]> {
+    let files = RunFiles::new(dir);
+    let mark = |path: &Path| if path.exists() { "yes" } else { "-" }.to_owned();
+    let mut updates = lines(&files.updates())?;
+    for begin in POLICY_FOLDERS {
+        for policy in files.policies(begin)? {
+            updates += lines(&policy.updates())?;
+        }
     }
-    let finished = ["policy.safetensors", "comparison.json"].iter().any(|file| dir.join(file).exists());
-    Ok(if finished { "finished" } else { "stopped" }.to_owned())
+    // A damaged description spoils its own line, not the list.
+    let (kind, state) = match RunInfo::read(&files.info()) {
+        Ok(Some(info)) => (info.kind.name(), told(dir, &info)?),
+        Ok(None) => untold(&files)?,
+        Err(error) => ("?", error.to_string()),
+    };
+    let report = if kind == RunKind::Paper.name() { files.paper_page() } else { files.report() };
+    Ok([
+        dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        kind.to_owned(),
+        lines(&files.results())?.to_string(),
+        updates.to_string(),
+        mark(&files.policy()),
+        mark(&report),
+        state.replace('\n', " "),
+    ])
+}
+
+/// `running by process 4711 on host node3 since …`, if one is at work in the folder.
+fn at_work(dir: &Path) -> Result<Option<String>> {
+    let holder = RunLock::holder(dir)?;
+    Ok(holder.map(|holder| format!("running by {} since {}", holder.process, holder.since)))
+}
+
+/// What the run wrote about itself.
+fn told(dir: &Path, info: &RunInfo) -> Result<String> {
+    if let Some(text) = at_work(dir)? {
+        return Ok(text);
+    }
+    let resume = resume(info);
+    Ok(match &info.state {
+        RunState::Finished => "finished".into(),
+        RunState::Interrupted => format!("interrupted; resume with: {resume}"),
+        RunState::Failed { error } => format!("failed: {error}; resume with: {resume}"),
+        RunState::Running => format!("died; resume with: {resume}"),
+    })
+}
+
+/// The command that goes on, from here: the paths in it are meant in the directory where it was typed.
+fn resume(info: &RunInfo) -> String {
+    if info.directory.is_empty() || info.directory == run_folder::directory() {
+        return info.resume.clone();
+    }
+    format!("cd {} && {}", info.directory, info.resume)
+}
+
+/// The command and the state of a folder of version 0.1.0, which did not write them down.
+fn untold(files: &RunFiles) -> Result<(&'static str, String)> {
+    let path = files.config();
+    let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+    let kind = kind_without_info(files, &text)?;
+    let results = [files.policy(), files.comparison(), files.paper_page()];
+    let state = match at_work(files.folder())? {
+        Some(text) => text,
+        None if results.iter().any(|path| path.exists()) => "it has results; 0.1.0 did not note how a run ended".into(),
+        None => "it has no results; 0.1.0 did not note how a run ended".into(),
+    };
+    Ok((kind.map_or("?", RunKind::name), state))
 }
 
 /// Whole lines of a file; 0 if there is no such file.

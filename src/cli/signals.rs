@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// Exit code of the second signal: what was saved last can still be resumed.
 const INTERRUPTED: i32 = 75;
 
+/// What the first signal is answered with.
+const STOPPING: &str = "Stopping after the current update, which will be saved. Press Ctrl-C again to stop now.";
+
 /// Connect the signals to `stop`, and on Unix tell `progress` of the first one. To be called at most once.
 ///
 /// # Errors
@@ -32,7 +35,7 @@ fn tell(progress: Arc<dyn Progress>) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
-            progress.message("stopping: what is in flight is finished and saved first; a second signal stops at once");
+            progress.message(STOPPING);
         }
     });
     Ok(())

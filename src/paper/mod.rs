@@ -23,6 +23,7 @@ use crate::run::config::RunConfig;
 use crate::run::jobs::{JobSpec, Jobs};
 use crate::run::session::{RunContext, learn_side_by_side};
 use crate::run::trial::Record;
+use crate::store::files::RunFiles;
 use crate::store::identity::job_id;
 use crate::store::journal::Store;
 use crate::task::{ConfiguredTask, SupervisedConfig, TaskConfig, TaskSource};
@@ -74,7 +75,7 @@ impl Sources {
 /// [`Error::Interrupted`] if stopped, with everything finished so far stored; the tasks' errors and [`Error::Io`].
 pub fn run(folder: &Path, all: &[Part], chosen: &[&Part], sources: &Sources, context: &RunContext<'_>) -> Result<Runs> {
     context.progress.start(chosen.iter().map(|p| p.epochs(all)).sum(), "paper");
-    let store = Store::<RunRecord>::open(&folder.join("results.jsonl"))?;
+    let store = Store::<RunRecord>::open(&RunFiles::new(folder).results())?;
     let of_parts = chosen
         .iter()
         .map(|p| Ok(Arc::new(sources.of(task_of(p, all)?)?) as Arc<dyn TaskSource>))

@@ -37,6 +37,7 @@ pub struct Sensitivity {
     /// Name of the input.
     pub feature: String,
     /// Change of the output for a change of the input by its usual size; the sign is kept, the size is drawn.
+    #[serde(with = "crate::record::nan_as_null")]
     pub sensitivity: f64,
 }
 

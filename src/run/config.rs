@@ -82,6 +82,14 @@ impl RunConfig {
         Ok(RunConfig::new(preset.config(), formulation))
     }
 
+    /// The configuration as text: what `config.toml` of a run folder holds.
+    ///
+    /// # Errors
+    /// [`Error::Bug`].
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))
+    }
+
     /// Learn for `epochs` instead. Where that is less than one rollout of a single environment (2,048 steps in the paper's
     /// formulation), all of it is one rollout.
     pub fn set_budget(&mut self, epochs: u64) {

@@ -1,17 +1,18 @@
 //! The demonstration, and any learn-and-compare run: policies of several seeds, the paper's formulation beside ours, the
 //! fair comparison.
 
-use crate::Result;
 use crate::env::Formulation;
-use crate::record::{Comparison, RunRecord, UpdateRecord};
-use crate::run::compare::{CompareOptions, compare};
+use crate::record::{Comparison, RunRecord};
+use crate::run::compare::{CompareOptions, compare, tuning_seeds};
 use crate::run::config::RunConfig;
 use crate::run::learner::Learner;
 use crate::run::session::{RunContext, learn_side_by_side, planned_epochs};
-use crate::store::journal::{Store, read};
+use crate::store::files::{POLICY_FOLDERS, RunFiles};
+use crate::store::journal::Store;
 use crate::task::TaskSource;
+use crate::{Error, Result};
 use lrpilot_core::Learned;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What is learned and compared.
@@ -32,27 +33,43 @@ pub struct DemoResult {
     pub comparison: Comparison,
     /// Its evaluation runs.
     pub runs: Vec<RunRecord>,
-    /// The updates of all policies of formulation `pilot`.
-    pub updates: Vec<UpdateRecord>,
-    /// Those policies.
+    /// The policies of formulation `pilot`.
     pub policies: Vec<Learned>,
 }
 
-/// Learn `policy_seeds` policies of each formulation below `folder`, then compare.
+/// Whether the demonstration can be run: everything that can be refused is refused here, before a folder is made.
 ///
 /// # Errors
-/// As [`learn_in`] and [`compare`].
+/// [`Error::Config`] for the formulation `paper`, which is learned beside the given one anyway, for a budget that is too
+/// small for learning or for the comparison, and for other values out of range.
+pub fn check(options: &DemoOptions<'_>, source: &Arc<dyn TaskSource>) -> Result<()> {
+    if options.config.env.formulation == Formulation::Paper {
+        let message = "the paper's formulation is learned beside ours in any case, so it cannot be ours";
+        return Err(Error::config("env.formulation", message, "learn it by itself, then compare it"));
+    }
+    tuning_seeds(options.config.learn.epochs, source.spec())?;
+    for formulation in [Formulation::Pilot, Formulation::Paper] {
+        planned_epochs(&formulated(formulation, &options.config), source)?;
+    }
+    Ok(())
+}
+
+/// Learn `policy_seeds` policies of each formulation in the run folder of `files`, then compare.
+///
+/// # Errors
+/// As [`check`], [`learn_in`] and [`compare`].
 pub fn demo(
-    folder: &Path,
+    files: &RunFiles,
     options: &DemoOptions<'_>,
     source: &Arc<dyn TaskSource>,
     context: &RunContext<'_>,
 ) -> Result<DemoResult> {
-    let pilot = learn_all(folder, Formulation::Pilot, options, source, context)?;
-    let paper = learn_all(folder, Formulation::Paper, options, source, context)?;
+    check(options, source)?;
+    let pilot = learn_all(files, Formulation::Pilot, options, source, context)?;
+    let paper = learn_all(files, Formulation::Paper, options, source, context)?;
     let untrained =
         seeded(&options.config, options).iter().map(|c| Learner::untrained(c, source)).collect::<Result<Vec<_>>>()?;
-    let store = Store::open(&folder.join("results.jsonl"))?;
+    let store = Store::open(&files.results())?;
     let compare_options = CompareOptions {
         policies: vec![
             ("lrpilot".into(), "learned".into(), pilot.clone()),
@@ -65,43 +82,48 @@ pub fn demo(
         command: options.command,
     };
     let (comparison, runs) = compare(&**source, &compare_options, Some(store), context)?;
-    let mut updates = Vec::new();
-    for config in seeded(&options.config, options) {
-        updates.extend(read::<UpdateRecord>(&policy_folder(folder, &config).join("updates.jsonl"))?);
-    }
-    Ok(DemoResult { comparison, runs, updates, policies: pilot })
+    Ok(DemoResult { comparison, runs, policies: pilot })
 }
 
 fn seeded(config: &RunConfig, options: &DemoOptions<'_>) -> Vec<RunConfig> {
     (0..options.policy_seeds).map(|i| RunConfig { seed: config.seed + i, ..config.clone() }).collect()
 }
 
-fn policy_folder(folder: &Path, config: &RunConfig) -> std::path::PathBuf {
-    let formulation = match config.env.formulation {
-        Formulation::Paper => "paper",
-        Formulation::Pilot => "pilot",
+fn of_policy(files: &RunFiles, config: &RunConfig) -> RunFiles {
+    let [pilot, paper] = POLICY_FOLDERS;
+    let begin = match config.env.formulation {
+        Formulation::Paper => paper,
+        Formulation::Pilot => pilot,
     };
-    folder.join(format!("{formulation}-seed{}", config.seed))
+    files.of_policy(begin, config.seed)
+}
+
+/// The configuration of a formulation: the given one, or the paper's defaults at the same budget.
+fn formulated(formulation: Formulation, config: &RunConfig) -> RunConfig {
+    match formulation {
+        Formulation::Pilot => config.clone(),
+        Formulation::Paper => {
+            let mut paper = RunConfig { seed: config.seed, ..RunConfig::new(config.task.clone(), formulation) };
+            paper.set_budget(config.learn.epochs);
+            paper
+        }
+    }
 }
 
 /// Policies of all seeds, side by side.
 fn learn_all(
-    folder: &Path,
+    files: &RunFiles,
     formulation: Formulation,
     options: &DemoOptions<'_>,
     source: &Arc<dyn TaskSource>,
     context: &RunContext<'_>,
 ) -> Result<Vec<Learned>> {
-    let mut config = options.config.clone();
-    if formulation == Formulation::Paper {
-        let epochs = config.learn.epochs;
-        config = RunConfig { seed: config.seed, ..RunConfig::new(config.task.clone(), formulation) };
-        config.set_budget(epochs);
-    }
+    let config = formulated(formulation, &options.config);
     let configs = seeded(&config, options);
     let what = if formulation == Formulation::Paper { "learning (paper formulation)" } else { "learning" };
     context.progress.start(planned_epochs(&config, source)? * options.policy_seeds, what);
-    let policies = learn_side_by_side(&configs, |config| policy_folder(folder, config), source, context)?;
+    let folder_of = |config: &RunConfig| -> PathBuf { of_policy(files, config).folder().to_owned() };
+    let policies = learn_side_by_side(&configs, folder_of, source, context)?;
     context.progress.finish(&format!("{} policies", policies.len()));
     Ok(policies)
 }

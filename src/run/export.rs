@@ -114,5 +114,5 @@ fn write_tensors(path: &Path, tensors: &[Tensor]) -> Result<()> {
         views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| bug(&e))?));
     }
     let bytes = safetensors::serialize(views, None).map_err(|e| bug(&e))?;
-    Ok(write_atomic(path, &bytes)?)
+    write_atomic(path, &bytes)
 }

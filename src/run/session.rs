@@ -9,6 +9,8 @@ use crate::run::executor::Executor;
 use crate::run::learner::Learner;
 use crate::run::stop::StopFlag;
 use crate::store::checkpoint::Checkpoints;
+use crate::store::files::RunFiles;
+use crate::store::folder::{keep_config, same_config};
 use crate::store::journal::Store;
 use crate::task::TaskSource;
 use crate::{Error, Result};
@@ -31,27 +33,11 @@ pub struct RunContext<'a> {
     pub host: &'a str,
 }
 
-/// Names of the files of one policy's training below `folder`.
-struct Files {
-    updates: PathBuf,
-    checkpoints: PathBuf,
-    policy: PathBuf,
-}
-
-impl Files {
-    fn in_folder(folder: &Path) -> Self {
-        Files {
-            updates: folder.join("updates.jsonl"),
-            checkpoints: folder.join("checkpoint"),
-            policy: folder.join("policy.safetensors"),
-        }
-    }
-}
-
 /// Train the policy of `config` with its files in `folder`, from the newest checkpoint if there is one. A finished
 /// policy is read back instead of trained again.
 ///
 /// # Errors
+/// [`Error::Config`] if the folder holds the policy, or the beginning of one, of another configuration;
 /// [`Error::Interrupted`] after a stop, with everything saved; the configuration's, the task's and the files' errors.
 pub fn learn_in(
     folder: &Path,
@@ -59,20 +45,24 @@ pub fn learn_in(
     source: &Arc<dyn TaskSource>,
     context: &RunContext<'_>,
 ) -> Result<Learned> {
-    let files = Files::in_folder(folder);
-    if files.policy.exists() {
+    let files = RunFiles::new(folder);
+    let text = config.to_toml()?;
+    if files.policy().exists() {
+        let policy = Learned::load(&files.policy())?;
+        same_config(&files.policy(), &policy.provenance().config, &text)?;
         context.progress.advance(config.planned_epochs());
-        return Ok(Learned::load(&files.policy)?);
+        return Ok(policy);
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    keep_config(&files, &text)?;
     let mut learner = Learner::new(config.clone(), Arc::clone(source))?;
-    let checkpoints = Checkpoints::new(&files.checkpoints);
-    let mut store = Store::<UpdateRecord>::open(&files.updates)?;
+    let checkpoints = Checkpoints::new(files.checkpoints());
+    let mut store = Store::<UpdateRecord>::open(&files.updates())?;
     if let Some(loaded) = checkpoints.load_latest()? {
         loaded.warning.iter().for_each(|w| context.progress.message(w));
         learner.set_state(loaded.value)?;
     }
-    check_records(&files.updates, store.len(), learner.updates_done())?;
+    check_records(&files.updates(), store.len(), learner.updates_done())?;
     learner.start_elsewhere()?.iter().for_each(|text| context.progress.message(text));
     // Updates after the checkpoint will be done again.
     store.truncate(learner.updates_done())?;
@@ -93,7 +83,7 @@ pub fn learn_in(
         context.progress.status(Status { current: record.mean_return, best: best.is_finite().then_some(best) });
     }
     let policy = learner.select(context.executor, context.stop, |epochs| context.progress.advance(epochs))?;
-    policy.save(&files.policy)?;
+    policy.save(&files.policy())?;
     Ok(policy)
 }
 

@@ -16,7 +16,7 @@ const SUFFIX: &str = ".postcard";
 /// First bytes of a checkpoint; the number is the format's version.
 const MAGIC: &[u8] = b"lrpilot checkpoint 1\n";
 const KEPT: usize = 2;
-const REMEDY: &str = "restore the folder from a copy, or start again with another --out";
+const REMEDY: &str = "restore the folder from a copy, or start again in another folder";
 
 /// The checkpoints in one folder.
 ///

@@ -55,7 +55,7 @@ impl<R: Serialize + DeserializeOwned> Store<R> {
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::usage(
                     format!("{} is being written by another process", path.display()),
-                    "wait for it or choose another --out",
+                    "wait until it has ended, or choose another folder",
                 ));
             }
             Err(TryLockError::Error(e)) => return Err(io(e)),
@@ -178,7 +178,7 @@ fn scan<'a>(bytes: &'a [u8], path: &Path) -> Result<Vec<Line<'a>>> {
         return Err(Error::data(
             path,
             "not a file of records written by lrpilot",
-            "move it away or choose another --out",
+            "move it away, or choose another folder",
         ));
     }
     Ok(good)

@@ -22,18 +22,28 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 /// always).
 ///
 /// ```
-/// use lrpilot::store::lock::RunLock;
+/// use lrpilot::store::lock::{Process, RunLock};
 /// let dir = tempfile::tempdir().unwrap();
-/// let lock = RunLock::acquire(dir.path())?;
-/// assert!(RunLock::acquire(dir.path()).is_err());
+/// let process = Process { id: 4711, host: "node3".into() };
+/// let lock = RunLock::acquire(dir.path(), &process)?;
+/// assert!(RunLock::acquire(dir.path(), &process).is_err());
 /// drop(lock);
-/// assert!(RunLock::acquire(dir.path()).is_ok());
+/// assert!(RunLock::acquire(dir.path(), &process).is_ok());
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct RunLock {
     /// Holds the lock until it is closed.
     _file: File,
+}
+
+/// A process that wants a lock, as its caller knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Process id.
+    pub id: u32,
+    /// Name of the machine.
+    pub host: String,
 }
 
 /// Who holds a lock, as far as can be told.
@@ -46,12 +56,12 @@ pub struct Holder {
 }
 
 impl RunLock {
-    /// Take the lock of the run folder `dir`, which must exist.
+    /// Take the lock of the run folder `dir`, which must exist, for `process`.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the holder if another process (or this one) has it; [`Error::Io`] if the file cannot be
     /// opened or locked.
-    pub fn acquire(dir: &Path) -> Result<Self> {
+    pub fn acquire(dir: &Path, process: &Process) -> Result<Self> {
         let path = dir.join(LOCK_FILE);
         let io = |e| Error::io(&path, e);
         let mut file =
@@ -65,7 +75,7 @@ impl RunLock {
             }
         }
         file.set_len(0).map_err(io)?;
-        writeln!(file, "{} {}", std::process::id(), host()).map_err(io)?;
+        writeln!(file, "{} {}", process.id, process.host).map_err(io)?;
         Ok(RunLock { _file: file })
     }
 
@@ -91,7 +101,7 @@ impl RunLock {
 fn in_use(dir: &Path, holder: &Holder) -> Error {
     Error::usage(
         format!("{} is in use by {} since {}", dir.display(), holder.process, holder.since),
-        "wait for it or stop it, or choose another --out",
+        "wait for it or stop it, or choose another folder",
     )
 }
 
@@ -105,14 +115,6 @@ fn describe(file: &mut File) -> Holder {
     };
     let since = file.metadata().and_then(|m| m.modified()).map_or_else(|_| "an unknown time".to_owned(), utc);
     Holder { process, since }
-}
-
-/// Name of this machine, for messages.
-fn host() -> String {
-    ["/proc/sys/kernel/hostname", "/etc/hostname"]
-        .iter()
-        .find_map(|file| std::fs::read_to_string(file).ok())
-        .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
 /// `2026-11-23 21:41:47 UTC`. Times before 1970 are shown as 1970.
@@ -144,14 +146,18 @@ fn utc(time: SystemTime) -> String {
 mod tests {
     use super::*;
 
+    fn process() -> Process {
+        Process { id: 4711, host: "node3".into() }
+    }
+
     #[test]
     fn message_names_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let _lock = RunLock::acquire(dir.path()).unwrap();
-        let error = RunLock::acquire(dir.path()).unwrap_err();
+        let _lock = RunLock::acquire(dir.path(), &process()).unwrap();
+        let error = RunLock::acquire(dir.path(), &process()).unwrap_err();
         assert_eq!(error.exit_code(), 64);
         let message = error.to_string();
-        assert!(message.contains(&format!("process {} on host {}", std::process::id(), host())), "{message}");
+        assert!(message.contains("process 4711 on host node3"), "{message}");
         assert!(message.contains(" UTC; wait for it"), "{message}");
     }
 
@@ -160,16 +166,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(LOCK_FILE), "999999999 elsewhere, with a long name\n").unwrap();
         assert_eq!(RunLock::holder(dir.path()).unwrap(), None);
-        let _lock = RunLock::acquire(dir.path()).unwrap();
+        let _lock = RunLock::acquire(dir.path(), &process()).unwrap();
         let content = std::fs::read_to_string(dir.path().join(LOCK_FILE)).unwrap();
-        assert_eq!(content, format!("{} {}\n", std::process::id(), host()));
+        assert_eq!(content, "4711 node3\n");
     }
 
     #[test]
     fn holder_is_seen_without_taking_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(RunLock::holder(dir.path()).unwrap(), None);
-        let lock = RunLock::acquire(dir.path()).unwrap();
+        let lock = RunLock::acquire(dir.path(), &process()).unwrap();
         assert!(RunLock::holder(dir.path()).unwrap().is_some());
         drop(lock);
         assert_eq!(RunLock::holder(dir.path()).unwrap(), None);

@@ -128,7 +128,7 @@ impl Learned {
     /// # Errors
     /// [`Error::Data`] if it is not a policy, is newer than this program, or does not fit together.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
-        let bad = |message: String| Error::data(path, message, "use a policy file written by lrpilot");
+        let bad = |message: String| Error::data(path, message, "use a policy file that lrpilot wrote");
         let broken = |e: &dyn std::fmt::Display| bad(format!("not a policy file ({e})"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;
         let json = header.metadata().as_ref().and_then(|m| m.get("lrpilot"));

@@ -113,9 +113,7 @@ impl DatasetName {
             }
         }
         let wanted = root.join(self.folder()).join(file.name);
-        let remedy =
-            format!("download it with `lrpilot data fetch {}` or name its folder with --data-dir", self.name());
-        Err(Error::data(wanted, "not there", remedy))
+        Err(Error::data(wanted, "not there", "download it, or name the folder that holds it"))
     }
 }
 
