@@ -199,7 +199,7 @@ fn what_is_refused_leaves_no_folder() {
     };
     for command in ["learn", "demo"] {
         refuse(set(command, "learn.environments=500"), 78, "learn.epochs");
-        refuse(set(command, "learn.candidates=100000"), 78, "learn.epochs");
+        refuse(set(command, "learn.candidates=10000"), 78, "learn.epochs");
         refuse(set(command, "ppo.gamma=2.0"), 78, "ppo.gamma");
     }
     refuse(set("demo", "env.formulation=paper"), 78, "env.formulation");

@@ -37,6 +37,8 @@ pub fn report_usage(error: &clap::Error) -> ExitCode {
 pub fn with_commands(error: Error, global: &GlobalArgs) -> Error {
     match error {
         Error::Interrupted { .. } => Error::Interrupted { resume: CommandLine::typed().resuming().to_string() },
+        // What could not be downloaded has a remedy of its own.
+        Error::Data { path, message, remedy } if remedy.contains("--mirror") => Error::Data { path, message, remedy },
         Error::Data { path, message, remedy } => match missing_data(&path, global) {
             None => Error::Data { path, message, remedy },
             Some(dataset) => {

@@ -69,10 +69,8 @@ fn download(
     progress: &dyn Progress,
 ) -> Result<(NamedTempFile, &'static str), String> {
     let mut response = ureq::get(url).call().map_err(|e| e.to_string())?;
-    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok());
-    // The length is that of what is sent, not of what it is unpacked to.
-    let encoded = header("content-encoding").is_some_and(|encoding| encoding != "identity");
-    let length = header("content-length").and_then(|v| v.parse().ok()).filter(|_| !encoded);
+    // Where the answer is unpacked on arrival, ureq takes the length away, which is that of what is sent.
+    let length = response.headers().get("content-length").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     progress.start(length.unwrap_or(0), url);
     let mut body = response.body_mut().as_reader();
     let mut chunk = Vec::new();
@@ -81,7 +79,7 @@ fn download(
         body.by_ref().take(CHUNK).read_to_end(chunk).map_err(|e| e.to_string())
     };
     next(&mut chunk)?;
-    let arrived = if is_gzip(&chunk) || !encoded { file.name } else { file.name.trim_end_matches(".gz") };
+    let arrived = if is_gzip(&chunk) || length.is_some() { file.name } else { file.name.trim_end_matches(".gz") };
     let temporary = tempfile::Builder::new().prefix(".fetch-").suffix(arrived).tempfile_in(folder);
     let mut temporary = temporary.map_err(|e| e.to_string())?;
     let mut total = 0;

@@ -3,7 +3,7 @@
 use crate::agent::PpoConfig;
 use crate::env::{EnvConfig, Formulation};
 use crate::range;
-use crate::task::{Preset, TaskConfig};
+use crate::task::{ExternalConfig, Preset, TaskConfig, TaskSource};
 use crate::{Error, Result, limits};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,22 @@ impl RunConfig {
             ),
         };
         RunConfig { seed: 0, task, env, learn, ppo }
+    }
+
+    /// The defaults of a formulation on tasks that are not lrpilot's own.
+    ///
+    /// ```
+    /// use lrpilot::env::Formulation;
+    /// use lrpilot::task::{Preset, ConfiguredTask};
+    /// # let my_tasks = ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?;
+    /// let config = lrpilot::RunConfig::of_source(&my_tasks, Formulation::Pilot);
+    /// assert_eq!(config.learn.epochs, 10_000);
+    /// # Ok::<(), lrpilot::Error>(())
+    /// ```
+    pub fn of_source(source: &dyn TaskSource, formulation: Formulation) -> Self {
+        let (name, identity) = (source.name().to_owned(), source.identity().to_string());
+        let task = ExternalConfig { name, horizon: source.spec().horizon, identity };
+        RunConfig::new(TaskConfig::External(task), formulation)
     }
 
     /// The configuration of a preset as a TOML table, on which a file and `--set` are laid.

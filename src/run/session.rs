@@ -1,8 +1,9 @@
 //! Learning inside a run folder: checkpoints, records, the frozen policy; interrupted at any moment, it goes on to the
 //! same bits.
 
+use crate::agent::LocalPool;
 use crate::record::UpdateRecord;
-use crate::record::progress::{Progress, Status};
+use crate::record::progress::{Progress, Silent, Status};
 use crate::report::tensorboard::{EventWriter, file_name};
 use crate::run::config::RunConfig;
 use crate::run::executor::Executor;
@@ -16,7 +17,7 @@ use crate::task::TaskSource;
 use crate::{Error, Result};
 use lrpilot_core::Learned;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// What surrounds a run without influencing its numbers.
 #[derive(Clone, Copy)]
@@ -31,6 +32,19 @@ pub struct RunContext<'a> {
     pub wall_time: &'a (dyn Fn() -> f64 + Sync),
     /// Name of the machine, for the name of the event file.
     pub host: &'a str,
+}
+
+impl RunContext<'static> {
+    /// On this machine's threads, without progress and without a way to stop.
+    ///
+    /// ```
+    /// let context = lrpilot::RunContext::local();
+    /// assert!(!context.stop.is_set());
+    /// ```
+    pub fn local() -> Self {
+        static NEVER: LazyLock<StopFlag> = LazyLock::new(StopFlag::new);
+        RunContext { progress: &Silent, stop: &NEVER, executor: &LocalPool, wall_time: &|| 0.0, host: "localhost" }
+    }
 }
 
 /// Train the policy of `config` with its files in `folder`, from the newest checkpoint if there is one. A finished

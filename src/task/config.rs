@@ -22,6 +22,21 @@ pub enum TaskConfig {
     Supervised(SupervisedConfig),
     /// The noisy quadratic model of Wu et al. 2018.
     NoisyQuadratic(QuadraticConfig),
+    /// A task that is not lrpilot's own; only the program that brings its [`TaskSource`](crate::task::TaskSource) can run
+    /// it.
+    External(ExternalConfig),
+}
+
+/// What a run folder keeps of a task that is not lrpilot's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalConfig {
+    /// Name shown to people.
+    pub name: String,
+    /// Decision intervals in a run.
+    pub horizon: usize,
+    /// [`TaskSource::identity`](crate::task::TaskSource::identity) as JSON: a run is not resumed on another task.
+    pub identity: String,
 }
 
 impl TaskConfig {
@@ -29,7 +44,7 @@ impl TaskConfig {
     pub fn supervised(&self) -> Option<&SupervisedConfig> {
         match self {
             TaskConfig::Supervised(c) => Some(c),
-            TaskConfig::NoisyQuadratic(_) => None,
+            TaskConfig::NoisyQuadratic(_) | TaskConfig::External(_) => None,
         }
     }
 
@@ -38,6 +53,7 @@ impl TaskConfig {
         match self {
             TaskConfig::Supervised(c) => &c.name,
             TaskConfig::NoisyQuadratic(c) => &c.name,
+            TaskConfig::External(c) => &c.name,
         }
     }
 
@@ -49,6 +65,7 @@ impl TaskConfig {
         match self {
             TaskConfig::Supervised(c) => c.check(),
             TaskConfig::NoisyQuadratic(c) => c.check(),
+            TaskConfig::External(c) => range::count("task.horizon", c.horizon, 1, limits::HORIZON),
         }
     }
 
@@ -60,6 +77,8 @@ impl TaskConfig {
         match self {
             TaskConfig::Supervised(c) => c.numbers(),
             TaskConfig::NoisyQuadratic(c) => Ok(10 * c.dimensions as u128),
+            // Nobody here knows how large it is.
+            TaskConfig::External(_) => Ok(0),
         }
     }
 
@@ -68,6 +87,7 @@ impl TaskConfig {
         match self {
             TaskConfig::Supervised(c) => c.horizon,
             TaskConfig::NoisyQuadratic(c) => c.horizon,
+            TaskConfig::External(c) => c.horizon,
         }
     }
 }

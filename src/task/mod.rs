@@ -8,7 +8,7 @@ mod size;
 pub mod source;
 pub mod supervised;
 
-pub use config::{Preset, QuadraticConfig, SupervisedConfig, TaskConfig};
+pub use config::{ExternalConfig, Preset, QuadraticConfig, SupervisedConfig, TaskConfig};
 pub use quadratic::{NoisyQuadratic, expected_loss, optimal_schedule};
 pub use source::{ConfiguredTask, TaskMixture, TaskSource};
 pub use supervised::Supervised;

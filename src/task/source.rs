@@ -2,7 +2,7 @@
 
 use crate::rng::{Purpose, derive_seed};
 use crate::task::data::{DatasetName, Splits, load};
-use crate::task::{NoisyQuadratic, Supervised, SupervisedConfig, Task, TaskConfig, TaskSpec};
+use crate::task::{ExternalConfig, NoisyQuadratic, Supervised, SupervisedConfig, Task, TaskConfig, TaskSpec};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,13 +54,11 @@ impl ConfiguredTask {
     /// # Errors
     /// [`Error::Data`] for data files, [`Error::Config`] for the task.
     pub fn new(config: &TaskConfig, data_root: Option<&Path>) -> Result<Self> {
+        config.check()?;
         let splits = match config {
-            TaskConfig::NoisyQuadratic(c) => {
-                c.check()?;
-                None
-            }
+            TaskConfig::NoisyQuadratic(_) => None,
+            TaskConfig::External(c) => return Err(not_ours(c)),
             TaskConfig::Supervised(c) => {
-                c.check()?;
                 let root = match (data_root, c.dataset) {
                     (_, DatasetName::Digits) => PathBuf::new(),
                     (Some(root), _) => root.to_owned(),
@@ -109,6 +107,11 @@ impl ConfiguredTask {
     }
 }
 
+fn not_ours(config: &ExternalConfig) -> Error {
+    let message = format!("the task `{}` is not one of lrpilot's own", config.name);
+    Error::config("task.kind", message, "run it with the program that brings it")
+}
+
 fn make(config: &TaskConfig, splits: Option<&Arc<Splits>>) -> Result<Box<dyn Task>> {
     Ok(match (config, splits) {
         (TaskConfig::Supervised(c), Some(splits)) => {
@@ -116,6 +119,7 @@ fn make(config: &TaskConfig, splits: Option<&Arc<Splits>>) -> Result<Box<dyn Tas
         }
         (TaskConfig::NoisyQuadratic(c), _) => Box::new(NoisyQuadratic::new(c.clone())?),
         (TaskConfig::Supervised(_), None) => return Err(Error::Bug("a supervised task without data".into())),
+        (TaskConfig::External(c), _) => return Err(not_ours(c)),
     })
 }
 

@@ -49,7 +49,7 @@ def cyclic(**options):
 
 
 OPEN_LOOP = [
-    ({"type": "constant", "factor": 0.25, "total_iters": 7}, lambda o: schedulers.ConstantLR(o, 0.25, 7)),
+    ({"type": "constant-lr", "factor": 0.25, "total_iters": 7}, lambda o: schedulers.ConstantLR(o, 0.25, 7)),
     (
         {"type": "linear", "start_factor": 0.2, "end_factor": 0.9, "total_iters": 15},
         lambda o: schedulers.LinearLR(o, 0.2, 0.9, 15),
@@ -106,7 +106,7 @@ OPEN_LOOP = [
         for mode in ["triangular", "triangular2", "exp_range"]
     ],
     # PyTorch's defaults: only what has none is given.
-    ({"type": "constant"}, schedulers.ConstantLR),
+    ({"type": "constant-lr"}, schedulers.ConstantLR),
     ({"type": "linear"}, schedulers.LinearLR),
     ({"type": "step", "step_size": 20}, lambda o: schedulers.StepLR(o, 20)),
     ({"type": "multi-step", "milestones": [7, 7, 50]}, lambda o: schedulers.MultiStepLR(o, [7, 7, 50])),
@@ -116,7 +116,7 @@ OPEN_LOOP = [
     ({"type": "one-cycle", "total_steps": 70}, one_cycle(70)),
     ({"type": "cyclic", "base_lr": 0.01}, cyclic()),
     # Further settings.
-    ({"type": "constant", "factor": 1.0, "total_iters": 0}, lambda o: schedulers.ConstantLR(o, 1.0, 0)),
+    ({"type": "constant-lr", "factor": 1.0, "total_iters": 0}, lambda o: schedulers.ConstantLR(o, 1.0, 0)),
     (
         {"type": "linear", "start_factor": 1.0, "end_factor": 0.0, "total_iters": 60},
         lambda o: schedulers.LinearLR(o, 1.0, 0.0, 60),
@@ -149,7 +149,7 @@ OPEN_LOOP = [
         {
             "type": "sequential",
             "schedules": [
-                {"type": "constant", "factor": 0.1, "total_iters": 100},
+                {"type": "constant-lr", "factor": 0.1, "total_iters": 100},
                 {"type": "exponential", "gamma": 0.9},
             ],
             "milestones": [20],

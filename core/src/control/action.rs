@@ -92,7 +92,9 @@ impl Action {
                     let remedy = "give one LR for each interval";
                     return Err(Error::config("env.action.base", "the base schedule is empty", remedy));
                 }
-                base.iter().try_for_each(|lr| check("env.action.base", *lr, Range::Positive))
+                base.iter()
+                    .enumerate()
+                    .try_for_each(|(i, lr)| check(format_args!("env.action.base[{i}]"), *lr, Range::Positive))
             }
         }
     }
