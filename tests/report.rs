@@ -28,16 +28,16 @@ fn lr(method: &str, i: usize, jitter: f64) -> f64 {
 }
 
 /// (name, kind, loss at the end, epochs spent)
-const METHODS: [(&str, &str, f64, u64); 9] = [
-    ("pilot", "learned", 0.0712, 48_000),
-    ("pilot, replayed", "control", 0.0744, 48_000),
-    ("mean-LR constant", "control", 0.0921, 48_000),
-    ("cosine (tuned)", "tuned", 0.0745, 48_000),
-    ("exponential (tuned)", "tuned", 0.0782, 47_700),
-    ("step (tuned)", "tuned", 0.0803, 48_000),
-    ("constant (tuned)", "tuned", 0.0894, 46_800),
-    ("constant 1e-3", "default", 0.3112, 0),
-    ("constant 0.3", "default", 0.6213, 0),
+const METHODS: [(&str, Kind, f64, u64); 9] = [
+    ("pilot", Kind::Learned, 0.0712, 48_000),
+    ("pilot, replayed", Kind::Control, 0.0744, 48_000),
+    ("mean-LR constant", Kind::Control, 0.0921, 48_000),
+    ("cosine (tuned)", Kind::Tuned, 0.0745, 48_000),
+    ("exponential (tuned)", Kind::Tuned, 0.0782, 47_700),
+    ("step (tuned)", Kind::Tuned, 0.0803, 48_000),
+    ("constant (tuned)", Kind::Tuned, 0.0894, 46_800),
+    ("constant 1e-3", Kind::Default, 0.3112, 0),
+    ("constant 0.3", Kind::Default, 0.6213, 0),
 ];
 
 fn runs(each: usize) -> Vec<RunRecord> {
@@ -54,19 +54,19 @@ fn runs(each: usize) -> Vec<RunRecord> {
                     momentum: None,
                     weight_decay: None,
                     interval: i,
-                    lr: lr(method, i - 1, if kind == "learned" { rng.random() } else { 0.5 }),
+                    lr: lr(method, i - 1, if kind == Kind::Learned { rng.random() } else { 0.5 }),
                     train_loss: 0.8 * loss,
                     val_loss_a: loss,
                     val_loss_b: loss * (0.98 + 0.04 * rng.random::<f64>()),
-                    val_accuracy: 0.97,
+                    val_accuracy_b: 0.97,
                 }
             });
             runs.push(RunRecord {
                 job_id: format!("{method}-{seed}"),
-                stage: "compare".into(),
+                stage: Stage::Compare,
                 method: method.into(),
                 seed: seed as u64,
-                policy_seed: (kind == "learned").then_some(1 + seed as u64 % 3),
+                policy_seed: (kind == Kind::Learned).then_some(1 + seed as u64 % 3),
                 initial_lr: Some(lr(method, 0, 0.5)),
                 curve: curve.collect(),
                 diverged,
@@ -79,7 +79,7 @@ fn runs(each: usize) -> Vec<RunRecord> {
 }
 
 fn comparison(runs: &[RunRecord]) -> Comparison {
-    let method = |&(name, kind, _, epochs_spent): &(&str, &str, f64, u64)| {
+    let method = |&(name, kind, _, epochs_spent): &(&str, Kind, f64, u64)| {
         let own: Vec<&RunRecord> = runs.iter().filter(|r| r.method == name).collect();
         let strata: Vec<u64> = own.iter().map(|r| r.policy_seed.unwrap_or(0)).collect();
         let of = |value: &dyn Fn(&RunRecord) -> f64| {
@@ -89,14 +89,14 @@ fn comparison(runs: &[RunRecord]) -> Comparison {
         };
         MethodResult {
             name: name.into(),
-            kind: kind.into(),
+            kind,
             epochs_spent,
             runs: own.len(),
             diverged: own.iter().filter(|r| r.diverged).count(),
             final_val_loss: of(&|r| r.curve[INTERVALS - 1].val_loss_b),
             best_val_loss: of(&|r| r.curve.iter().map(|c| c.val_loss_b).fold(f64::INFINITY, f64::min)),
             test_loss: of(&|r| r.test_loss.unwrap_or(f64::NAN)),
-            initial_lr: (kind != "learned").then(|| lr(name, 0, 0.5)),
+            initial_lr: (kind != Kind::Learned).then(|| lr(name, 0, 0.5)),
         }
     };
     let claim =
@@ -231,7 +231,6 @@ fn text_from_outside_cannot_become_markup() {
     input.provenance.machine = EVIL.into();
     let comparison = input.comparison.as_mut().unwrap();
     comparison.methods[0].name = EVIL.into();
-    comparison.methods[0].kind = EVIL.into();
     comparison.claims[0].evidence = EVIL.into();
     input.runs.iter_mut().filter(|r| r.method == "pilot").for_each(|r| r.method = EVIL.into());
     let page = render(&input).unwrap();

@@ -2,12 +2,13 @@
 
 use super::{GlobalArgs, context, error::print, output};
 use crate::Result;
+use crate::record::Kind;
 use crate::report::table;
 use crate::run::compare::tuning_seeds;
 use crate::run::learner::Learner;
 use crate::run::sensitivity::sensitivities;
 use crate::run::stop::StopFlag;
-use crate::run::{CompareOptions, compare};
+use crate::run::{CompareOptions, PolicyGroup, compare};
 use crate::schedule::Learned;
 use crate::store::folder::RunFolder;
 use crate::store::journal::Store;
@@ -58,8 +59,8 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
     let untrained = Learner::untrained(&config, &runner)?;
     let options = CompareOptions {
         policies: vec![
-            ("lrpilot".into(), "learned".into(), policies),
-            ("lrpilot: untrained policy".into(), "control".into(), vec![untrained]),
+            PolicyGroup { name: "lrpilot".into(), kind: Kind::Learned, policies },
+            PolicyGroup { name: "lrpilot: untrained policy".into(), kind: Kind::Control, policies: vec![untrained] },
         ],
         budget_epochs: args.budget.unwrap_or(spent),
         child_seeds: args.child_seeds as usize,
@@ -72,8 +73,7 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
     let store = Store::open(&folder.results())?;
     let progress = context::stoppable(global, stop)?;
     let (comparison, runs) = context::on_threads(global, || compare(&runner, &options, Some(store), &*progress, stop))?;
-    let (_, _, policies) = &options.policies[0];
-    let sensitivities = sensitivities(&config, &runner, &policies[0])?;
+    let sensitivities = sensitivities(&config, &runner, &options.policies[0].policies[0])?;
     output::write_comparison(folder.path(), &comparison, &runs, &[], &sensitivities)?;
     print(&table::terminal(&comparison))?;
     print(&format!("report: {}", folder.report().display()))

@@ -65,10 +65,10 @@ pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
     progress.finish(&format!("{} runs", runs.len()));
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["seed", "first LR", "last LR", "final val loss", "test loss", "diverged"]);
-    for run in &runs {
+    for (seed, run) in args.seeds.0.iter().zip(&runs) {
         let (first, last) = (&run.curve[0], &run.curve[run.curve.len() - 1]);
         table.add_row([
-            run.seed.to_string(),
+            seed.to_string(),
             format!("{:.2e}", first.lr),
             format!("{:.2e}", last.lr),
             format!("{:.4}", last.val_loss_b),

@@ -1,7 +1,7 @@
 //! Arguments of `lrpilot report DIR`.
 
 use super::{error::print, output};
-use crate::record::{Comparison, RunRecord, UpdateRecord};
+use crate::record::{Comparison, RunRecord, Stage, UpdateRecord};
 use crate::store::folder::CONFIG_FILE;
 use crate::store::journal::read;
 use crate::{Error, Result};
@@ -42,7 +42,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let mut runs: Vec<RunRecord> = if results.is_file() { read(&results)? } else { Vec::new() };
     // The order of arrival depends on the threads; the report must not.
     runs.sort_by(|a, b| (&a.method, a.policy_seed, a.seed).cmp(&(&b.method, b.policy_seed, b.seed)));
-    runs.retain(|r| r.stage == "compare");
+    runs.retain(|r| r.stage == Stage::Compare);
     let sensitivities = std::fs::read(dir.join("sensitivities.json")).unwrap_or_default();
     let sensitivities = serde_json::from_slice(&sensitivities).unwrap_or_default();
     let task = comparison.as_ref().map_or_else(|| dir.display().to_string(), |c| c.task.clone());

@@ -1,7 +1,7 @@
 //! The paper's figures from finished runs.
 
 use crate::paper::document::PaperFigure;
-use crate::paper::tables::{Evidence, final_loss};
+use crate::paper::tables::Evidence;
 use crate::record::{IntervalRecord, RunRecord};
 use crate::report::format::{count, learning_rate};
 use crate::report::svg::LrSeries;
@@ -65,7 +65,7 @@ fn grid_figure(e: &Evidence<'_>, number: u32, smallest: f64, caption: &str) -> O
     let id = "mnist/sgd/none/grid";
     let runs: Vec<&RunRecord> = e.of(id).iter().filter(|r| r.initial_lr.is_some_and(|lr| lr >= smallest)).collect();
     let best =
-        runs.iter().filter(|r| final_loss(r).is_finite()).min_by(|a, b| final_loss(a).total_cmp(&final_loss(b)))?;
+        runs.iter().filter(|r| r.final_loss().is_finite()).min_by(|a, b| a.final_loss().total_cmp(&b.final_loss()))?;
     let title = format!("Figure {number}: grid search for SGD");
     let mut made = figure(e, &format!("figure-{number}-loss"), &title, caption, "mnist");
     made.y_label = LOSS.2.into();
@@ -116,7 +116,7 @@ fn cifar_figure(e: &Evidence<'_>) -> Option<PaperFigure> {
     }
     for optimizer in ["sgd", "adadelta", "adam"] {
         let id = format!("cifar-100/{optimizer}/none/grid");
-        let grid = e.of(&id).iter().filter(|r| final_loss(r) < CIFAR_TOP);
+        let grid = e.of(&id).iter().filter(|r| r.final_loss() < CIFAR_TOP);
         made.series.extend(grid.map(|r| series(e, &id, "", r, LOSS.0)));
     }
     for (_, loss) in made.series.iter_mut().flat_map(|s| &mut s.points) {

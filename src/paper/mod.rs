@@ -16,9 +16,8 @@ pub use plan::{Experiment, Part, Work, plan};
 pub use scale::{Data, Scale};
 
 use crate::env::Formulation;
-use crate::record::RunRecord;
 use crate::record::progress::{Progress, Silent, Status};
-use crate::run::compare::final_loss;
+use crate::record::{RunRecord, Stage};
 use crate::run::config::RunConfig;
 use crate::run::jobs::{Job, Jobs};
 use crate::run::session::{Surroundings, learn_in};
@@ -153,7 +152,7 @@ fn part_jobs(
     around: &Surroundings<'_>,
 ) -> Result<Vec<Job>> {
     let job = |method: Method, initial_lr: Option<f64>, seed: u64, policy_seed: Option<u64>| Job {
-        stage: "paper",
+        stage: Stage::Paper,
         name: part.id.clone(),
         method,
         initial_lr,
@@ -171,9 +170,9 @@ fn part_jobs(
             let Work::Runs { schedule, .. } = &find(all, grid)?.work else {
                 return Err(Error::Bug(format!("{grid} is no grid")));
             };
-            let spec = runner.spec()?;
+            let chance = runner.spec()?.chance_loss;
             let records = runs.get(grid).map_or(&[][..], Vec::as_slice);
-            let best = records.iter().min_by(|a, b| final_loss(a, &spec).total_cmp(&final_loss(b, &spec)));
+            let best = records.iter().min_by(|a, b| a.penalised_loss(chance).total_cmp(&b.penalised_loss(chance)));
             let lr = best.and_then(|r| r.initial_lr).ok_or_else(|| Error::Bug(format!("{grid} was not run")))?;
             let method = || Method::OpenLoop { schedule: schedule.clone(), lr };
             Ok(seeds.iter().map(|seed| job(method(), Some(lr), *seed, None)).collect())

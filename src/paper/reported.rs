@@ -59,7 +59,7 @@ impl Reported {
     /// [`Error::Bug`] if it is not what this program expects.
     ///
     /// ```
-    /// let reported = lrpilot::paper::document::Reported::load()?;
+    /// let reported = lrpilot::paper::reported::Reported::load()?;
     /// assert_eq!(reported.table[0].rows[1], ("SGD".to_string(), 0.034583, 0.189786, true));
     /// # Ok::<(), lrpilot::Error>(())
     /// ```

@@ -60,20 +60,15 @@ impl Evidence<'_> {
         if records.is_empty() {
             return Ok(None);
         }
-        let losses: Vec<f64> = records.iter().map(final_loss).collect();
+        let losses: Vec<f64> = records.iter().map(RunRecord::final_loss).collect();
         let strata: Vec<u64> = records.iter().map(|r| r.policy_seed.unwrap_or(0)).collect();
         estimate(&replace_non_finite(&losses, self.penalty(data)), &strata, self.seed).map(Some)
     }
 }
 
-/// Validation-B loss at the end; NaN for a run that diverged.
-pub(super) fn final_loss(run: &RunRecord) -> f64 {
-    run.curve.last().map_or(f64::NAN, |c| c.val_loss_b)
-}
-
 impl Outcome {
     fn new(records: &[RunRecord]) -> Option<Outcome> {
-        let finite: Vec<f64> = records.iter().map(final_loss).filter(|l| l.is_finite()).collect();
+        let finite: Vec<f64> = records.iter().map(RunRecord::final_loss).filter(|l| l.is_finite()).collect();
         (!records.is_empty()).then(|| Outcome {
             best: finite.iter().copied().fold(f64::NAN, f64::min),
             average: finite.iter().sum::<f64>() / finite.len() as f64,
@@ -391,8 +386,9 @@ fn replay_tables(e: &Evidence<'_>) -> Vec<PaperTable> {
             let numbers = (1..=seeds.len()).map(|j| format!("seed {j}"));
             std::iter::once(first.to_owned()).chain(numbers).collect::<Vec<_>>()
         };
-        let loss =
-            |i: u64, j: u64| runs.iter().find(|r| r.policy_seed == Some(i) && r.seed == j).map_or(f64::NAN, final_loss);
+        let loss = |i: u64, j: u64| {
+            runs.iter().find(|r| r.policy_seed == Some(i) && r.seed == j).map_or(f64::NAN, RunRecord::final_loss)
+        };
         let label = |i: usize| format!("schedule of seed {}", i + 1);
         let matrix = |cell: &dyn Fn(u64, u64) -> f64| -> Vec<(String, Vec<String>)> {
             let row = |i: &u64| seeds.iter().map(|j| significant(cell(*i, *j))).collect();

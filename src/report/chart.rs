@@ -2,7 +2,7 @@
 
 use super::table::sorted;
 use crate::record::statistics::quantile;
-use crate::record::{Comparison, IntervalRecord, RunRecord, UpdateRecord};
+use crate::record::{Comparison, IntervalRecord, Kind, RunRecord, Stage, UpdateRecord};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -40,8 +40,8 @@ pub struct Chart {
 pub struct Series {
     /// Name for people.
     pub name: String,
-    /// Kind of method, `run` in a history, `seed` in a chart of training: decides the colour.
-    pub kind: String,
+    /// What the curve is of, which decides its colour.
+    pub kind: CurveKind,
     /// Whether it is drawn at first.
     pub shown: bool,
     /// The curve.
@@ -55,6 +55,19 @@ pub struct Series {
     pub hi: Vec<f64>,
 }
 
+/// What a curve is of. In JSON: `learned`, `tuned`, …, `run`, `seed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CurveKind {
+    /// One training run, in a history.
+    Run,
+    /// One policy, in a chart of its training.
+    Seed,
+    /// A method of the comparison, over its runs.
+    #[serde(untagged)]
+    Method(Kind),
+}
+
 /// Numbers with 5 significant digits (charts show less), NaN and infinity as null.
 fn short_numbers<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(numbers.iter().map(|&v| {
@@ -64,28 +77,28 @@ fn short_numbers<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok,
 }
 
 /// Runs by method, in the order of the comparison's table, each with its kind.
-struct Methods<'a>(Vec<(String, String, Vec<&'a RunRecord>)>);
+struct Methods<'a>(Vec<(String, Kind, Vec<&'a RunRecord>)>);
 
 impl<'a> Methods<'a> {
     /// Only runs of the stage `compare`, if there are any: tuning runs would mix settings.
     fn new(runs: &'a [RunRecord], comparison: Option<&Comparison>) -> Self {
-        let compared = runs.iter().any(|r| r.stage == "compare");
+        let compared = runs.iter().any(|r| r.stage == Stage::Compare);
         let mut by_name = BTreeMap::<&str, Vec<&RunRecord>>::new();
-        for run in runs.iter().filter(|r| !compared || r.stage == "compare") {
+        for run in runs.iter().filter(|r| !compared || r.stage == Stage::Compare) {
             by_name.entry(&run.method).or_default().push(run);
         }
         let mut methods = Vec::new();
         for method in comparison.map(sorted).unwrap_or_default() {
             if let Some(runs) = by_name.remove(method.name.as_str()) {
-                methods.push((method.name.clone(), method.kind.clone(), runs));
+                methods.push((method.name.clone(), method.kind, runs));
             }
         }
         // Methods that the comparison does not know, learned ones first.
         let mut others: Vec<_> = by_name.into_iter().collect();
         others.sort_by_key(|(_, runs)| runs.iter().all(|r| r.policy_seed.is_none()));
         for (name, runs) in others {
-            let kind = if runs.iter().any(|r| r.policy_seed.is_some()) { "learned" } else { "default" };
-            methods.push((name.to_owned(), kind.to_owned(), runs));
+            let kind = if runs.iter().any(|r| r.policy_seed.is_some()) { Kind::Learned } else { Kind::Default };
+            methods.push((name.to_owned(), kind, runs));
         }
         Methods(methods)
     }
@@ -102,15 +115,15 @@ pub fn method_charts(runs: &[RunRecord], comparison: Option<&Comparison>) -> Vec
     }
     let kept = thinned(intervals);
     let chart = |title: &str, y_label: &str, lr: bool, value: fn(&IntervalRecord) -> f64| {
-        let mut of_kind = BTreeMap::<&str, usize>::new();
+        let mut of_kind = BTreeMap::<Kind, usize>::new();
         let mut series = Vec::new();
         for (name, kind, runs) in &methods.0 {
             let [lo, mid, hi] = quartiles(runs, &kept, value, (!lr).then_some(f64::INFINITY));
-            let nth = of_kind.entry(kind).or_default();
+            let nth = of_kind.entry(*kind).or_default();
             *nth += 1;
             // With many methods only the best of each kind at first (they come sorted).
-            let shown = methods.0.len() <= 7 || kind == "learned" || *nth <= 2;
-            series.push(Series { name: name.clone(), kind: kind.clone(), shown, mid, lo, hi });
+            let shown = methods.0.len() <= 7 || *kind == Kind::Learned || *nth <= 2;
+            series.push(Series { name: name.clone(), kind: CurveKind::Method(*kind), shown, mid, lo, hi });
         }
         let ends: Vec<String> = series
             .iter()
@@ -175,7 +188,7 @@ pub fn histories(runs: &[RunRecord], comparison: Option<&Comparison>) -> (Vec<Ch
     let mut groups = Vec::new();
     for (name, kind, runs) in Methods::new(runs, comparison).0 {
         let mut by_seed = BTreeMap::<u64, Vec<&RunRecord>>::new();
-        for run in runs.into_iter().filter(|_| kind == "learned") {
+        for run in runs.into_iter().filter(|_| kind == Kind::Learned) {
             if let Some(seed) = run.policy_seed {
                 by_seed.entry(seed).or_default().push(run);
             }
@@ -192,7 +205,7 @@ fn history(method: &str, policy_seed: u64, runs: &[&RunRecord]) -> Chart {
     let count = runs.len().min(HISTORY_RUNS_MAX);
     let curve = |run: &RunRecord| Series {
         name: format!("run seed {}", run.seed),
-        kind: "run".into(),
+        kind: CurveKind::Run,
         shown: true,
         mid: kept.iter().map(|&i| run.curve.get(i).map_or(f64::NAN, |c| c.lr)).collect(),
         lo: Vec::new(),
@@ -261,7 +274,7 @@ fn training_chart(
     }
     let series = curves.iter().map(|(seed, points)| Series {
         name: format!("policy seed {seed}"),
-        kind: "seed".into(),
+        kind: CurveKind::Seed,
         shown: true,
         mid: steps.iter().map(|s| points.get(s).copied().unwrap_or(f64::NAN)).collect(),
         lo: Vec::new(),
@@ -386,11 +399,11 @@ mod tests {
             train_loss: loss,
             val_loss_a: loss,
             val_loss_b: loss,
-            val_accuracy: 0.5,
+            val_accuracy_b: 0.5,
         };
         RunRecord {
             job_id: seed.to_string(),
-            stage: "compare".into(),
+            stage: Stage::Compare,
             method: "pilot".into(),
             seed,
             policy_seed: Some(seed % 2),
@@ -420,7 +433,7 @@ mod tests {
     #[test]
     fn tuning_runs_stay_out_of_the_curves() {
         let mut tuned = run(9, &[9.0], false);
-        tuned.stage = "tune".into();
+        tuned.stage = Stage::Tune;
         assert_eq!(method_charts(&[run(1, &[1.0], false), tuned], None)[0].series[0].mid, [1.0]);
     }
 

@@ -54,7 +54,7 @@ pub fn count(value: u64) -> String {
 /// An estimate as `iqm [lo, hi]`.
 ///
 /// ```
-/// use lrpilot::report::{format::estimate, record::Estimate};
+/// use lrpilot::{record::Estimate, report::format::estimate};
 /// let e = Estimate { iqm: 0.25, lo: 0.2, hi: 0.3, values: vec![0.25] };
 /// assert_eq!(estimate(&e), "0.2500 [0.2000, 0.3000]");
 /// ```

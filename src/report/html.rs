@@ -7,7 +7,7 @@
 use super::chart::{self, Axis, Chart};
 use super::format::{count, estimate, significant};
 use super::table;
-use crate::record::{Comparison, MethodResult, RunRecord, UpdateRecord};
+use crate::record::{BreakEven, Claim, Comparison, Kind, MethodResult, RunRecord, UpdateRecord};
 use crate::{Error, Result};
 use askama::Template;
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ struct Page<'a> {
 }
 
 struct Row {
-    kind: String,
+    kind: &'static str,
     /// Text and, for an estimate, its interval.
     cells: Vec<(String, String)>,
 }
@@ -112,7 +112,7 @@ struct Whiskers {
 
 struct Whisker {
     name: String,
-    kind: String,
+    kind: &'static str,
     text: String,
     /// So far to the right that only an arrow is drawn.
     beyond: bool,
@@ -129,7 +129,7 @@ struct ClaimText<'a> {
 
 struct Cost {
     name: String,
-    kind: String,
+    kind: &'static str,
     epochs: String,
     percent: f64,
 }
@@ -234,12 +234,12 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
         (held, all) => sentences.push(format!("{held} of {all} claims made beforehand held.")),
     }
     let methods = table::sorted(comparison);
-    let best = |kind: &str| methods.iter().find(|m| m.kind == kind).copied();
-    if let Some(learned) = best("learned") {
+    let best = |kind: Kind| methods.iter().find(|m| m.kind == kind).copied();
+    if let Some(learned) = best(Kind::Learned) {
         let loss = estimate(&learned.final_val_loss);
         let (name, task) = (&learned.name, &comparison.task);
         sentences.push(format!("The learned method {name} ends at a validation loss of {loss} on {task}."));
-        for (kind, what) in [("tuned", "the best tuned method"), ("default", "the best untuned one")] {
+        for (kind, what) in [(Kind::Tuned, "the best tuned method"), (Kind::Default, "the best untuned one")] {
             sentences.extend(best(kind).map(|other| beside(learned, other, what)));
         }
     }
@@ -272,20 +272,20 @@ impl Row {
             Some((value, interval)) if column >= 6 => (value.to_owned(), format!("[{interval}")),
             _ => (cell, String::new()),
         });
-        Row { kind: method.kind.clone(), cells: cells.collect() }
+        Row { kind: method.kind.name(), cells: cells.collect() }
     }
 }
 
 impl<'a> ClaimText<'a> {
-    fn new(claim: &'a crate::record::Claim) -> Self {
-        let crate::record::Claim { statement, held, evidence } = claim;
+    fn new(claim: &'a Claim) -> Self {
+        let Claim { statement, held, evidence } = claim;
         ClaimText { held: *held, statement, evidence }
     }
 }
 
 impl<'a> BreakEvenText<'a> {
-    fn new(break_even: &'a crate::record::BreakEven) -> Self {
-        let crate::record::BreakEven { method, trainings, how } = break_even;
+    fn new(break_even: &'a BreakEven) -> Self {
+        let BreakEven { method, trainings, how } = break_even;
         let after = match trainings {
             Some(1) => "after 1 training".into(),
             Some(n) => format!("after {} trainings", count(*n)),
@@ -310,7 +310,7 @@ fn whiskers(methods: &[&MethodResult]) -> Whiskers {
         let e = &m.final_val_loss;
         let beyond = axis.position(e.iqm) > 100.0;
         let [lo, mid, hi] = [e.lo, e.iqm, e.hi].map(|v| axis.position(v).clamp(0.0, 100.0));
-        Whisker { name: m.name.clone(), kind: m.kind.clone(), text: estimate(e), beyond, lo, mid, hi }
+        Whisker { name: m.name.clone(), kind: m.kind.name(), text: estimate(e), beyond, lo, mid, hi }
     };
     let ticks = axis.ticks().into_iter().map(|t| (axis.position(t), t.to_string()));
     Whiskers { log, rows: finite.iter().map(row).collect(), ticks: ticks.collect() }
@@ -320,7 +320,7 @@ fn costs(methods: &[&MethodResult]) -> Vec<Cost> {
     let most = methods.iter().map(|m| m.epochs_spent).max().unwrap_or(0).max(1);
     let cost = |m: &&MethodResult| Cost {
         name: m.name.clone(),
-        kind: m.kind.clone(),
+        kind: m.kind.name(),
         epochs: count(m.epochs_spent),
         percent: 100.0 * m.epochs_spent as f64 / most as f64,
     };

@@ -4,9 +4,6 @@ use super::format::{count, estimate, learning_rate};
 use crate::record::{BreakEven, Claim, Comparison, Estimate, MethodResult};
 use crate::{Error, Result};
 
-/// Kinds of method in the order of the table; unknown ones come last.
-const KINDS: [&str; 6] = ["learned", "control", "tuned", "hindsight", "default", "paper"];
-
 /// Headings of the columns for people.
 pub const COLUMNS: [&str; 9] = [
     "method",
@@ -22,10 +19,9 @@ pub const COLUMNS: [&str; 9] = [
 
 /// The methods by kind (learned, control, tuned, hindsight, default, paper), then by final validation loss, lowest first.
 pub fn sorted(comparison: &Comparison) -> Vec<&MethodResult> {
-    let rank = |m: &MethodResult| KINDS.iter().position(|k| *k == m.kind).unwrap_or(KINDS.len());
     let mut methods: Vec<_> = comparison.methods.iter().collect();
     methods.sort_by(|a, b| {
-        rank(a).cmp(&rank(b)).then(a.final_val_loss.iqm.total_cmp(&b.final_val_loss.iqm)).then(a.name.cmp(&b.name))
+        a.kind.cmp(&b.kind).then(a.final_val_loss.iqm.total_cmp(&b.final_val_loss.iqm)).then(a.name.cmp(&b.name))
     });
     methods
 }
@@ -36,7 +32,7 @@ pub fn cells(method: &MethodResult) -> [String; 9] {
         method;
     [
         name.clone(),
-        kind.clone(),
+        kind.name().to_owned(),
         count(*epochs_spent),
         initial_lr.map_or("—".into(), learning_rate),
         runs.to_string(),
@@ -66,7 +62,7 @@ fn break_even_line(break_even: &BreakEven) -> String {
 /// The table for a terminal, as wide as its content or the terminal.
 ///
 /// ```
-/// use lrpilot::report::{record::Comparison, table};
+/// use lrpilot::{record::Comparison, report::table};
 /// let comparison: Comparison = serde_json::from_str(r#"{"task": "digits", "budget_epochs": 100, "methods": [],
 ///     "claims": [], "break_even": [], "command": "lrpilot demo"}"#).unwrap();
 /// assert!(table::terminal(&comparison).contains("epochs spent"));
@@ -138,7 +134,7 @@ pub fn csv(comparison: &Comparison) -> String {
     text += "\r\n";
     let number = |v: f64| if v.is_finite() { v.to_string() } else { String::new() };
     for m in sorted(comparison) {
-        let mut fields = vec![quoted(&m.name), quoted(&m.kind), m.epochs_spent.to_string()];
+        let mut fields = vec![quoted(&m.name), m.kind.name().to_owned(), m.epochs_spent.to_string()];
         fields.push(m.initial_lr.map_or_else(String::new, number));
         fields.extend([m.runs.to_string(), m.diverged.to_string()]);
         for Estimate { iqm, lo, hi, values: _ } in [&m.final_val_loss, &m.best_val_loss, &m.test_loss] {
@@ -171,19 +167,20 @@ pub fn json(comparison: &Comparison) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Kind;
 
-    fn method(name: &str, kind: &str, iqm: f64) -> MethodResult {
+    fn method(name: &str, kind: Kind, iqm: f64) -> MethodResult {
         let estimate = Estimate { iqm, lo: iqm - 0.01, hi: iqm + 0.01, values: vec![iqm] };
         MethodResult {
             name: name.into(),
-            kind: kind.into(),
+            kind,
             epochs_spent: 12_000,
             runs: 1,
             diverged: 0,
             final_val_loss: estimate.clone(),
             best_val_loss: estimate.clone(),
             test_loss: estimate,
-            initial_lr: (kind == "tuned").then_some(0.01),
+            initial_lr: (kind == Kind::Tuned).then_some(0.01),
         }
     }
 
@@ -192,10 +189,10 @@ mod tests {
             task: "digits".into(),
             budget_epochs: 12_000,
             methods: vec![
-                method("adam, default", "default", 0.25),
-                method("cosine|tuned", "tuned", 0.5),
-                method("step", "tuned", 0.375),
-                method("pilot", "learned", 0.125),
+                method("adam, default", Kind::Default, 0.25),
+                method("cosine|tuned", Kind::Tuned, 0.5),
+                method("step", Kind::Tuned, 0.375),
+                method("pilot", Kind::Learned, 0.125),
             ],
             claims: vec![Claim { statement: "pilot ≤ step".into(), held: false, evidence: "0.1 > 0.2".into() }],
             break_even: vec![BreakEven { method: "step".into(), trainings: None, how: "costs more".into() }],

@@ -3,8 +3,8 @@
 
 use crate::Result;
 use crate::env::Formulation;
-use crate::record::{Comparison, RunRecord, UpdateRecord};
-use crate::run::compare::{CompareOptions, compare};
+use crate::record::{Comparison, Kind, RunRecord, UpdateRecord};
+use crate::run::compare::{CompareOptions, PolicyGroup, compare};
 use crate::run::config::RunConfig;
 use crate::run::learner::Learner;
 use crate::run::session::{Surroundings, learn_in, planned_epochs};
@@ -55,9 +55,9 @@ pub fn demo(
     let store = Store::open(&folder.join("results.jsonl"))?;
     let compare_options = CompareOptions {
         policies: vec![
-            ("lrpilot".into(), "learned".into(), pilot.clone()),
-            ("paper formulation".into(), "paper".into(), paper),
-            ("lrpilot: untrained policy".into(), "control".into(), untrained),
+            PolicyGroup { name: "lrpilot".into(), kind: Kind::Learned, policies: pilot.clone() },
+            PolicyGroup { name: "paper formulation".into(), kind: Kind::Paper, policies: paper },
+            PolicyGroup { name: "lrpilot: untrained policy".into(), kind: Kind::Control, policies: untrained },
         ],
         budget_epochs: options.config.learn.epochs,
         child_seeds: options.child_seeds,

@@ -6,8 +6,8 @@
 
 use crate::nn::layer::{LayerSpec, ParamInfo};
 use crate::nn::models::ModelSpec;
-use crate::record::{IntervalRecord, RunRecord};
-use crate::run::trial::{Method, Record, Runner, run_child};
+use crate::record::IntervalRecord;
+use crate::run::trial::{Method, Record, Runner, Trial, run_child};
 use crate::store::atomic::write_atomic;
 use crate::task::data::Examples;
 use crate::task::{Supervised, SupervisedConfig, Task as _};
@@ -30,7 +30,7 @@ struct Replay<'a> {
 /// # Errors
 /// [`Error::Usage`] if `dir` is not empty, the task is no classifier or its interval is not an epoch; [`Error::Data`] if
 /// the run diverged (there is nothing to compare then); the task's errors and [`Error::Io`].
-pub fn export_replay(dir: &Path, runner: &Runner, method: &Method, seed: u64) -> Result<RunRecord> {
+pub fn export_replay(dir: &Path, runner: &Runner, method: &Method, seed: u64) -> Result<Trial> {
     let (config, splits) = runner.supervised().ok_or_else(|| {
         Error::usage("this task is no classifier on a data set", "export a supervised task, e.g. digits")
     })?;

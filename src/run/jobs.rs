@@ -1,9 +1,9 @@
 //! Many training runs side by side: each a pure function of its specification, stored as soon as it is finished.
 
-use crate::record::RunRecord;
 use crate::record::progress::Progress;
+use crate::record::{RunRecord, Stage};
 use crate::run::stop::StopFlag;
-use crate::run::trial::{Method, Record, Runner, run_child};
+use crate::run::trial::{Method, Record, Runner, Trial, run_child};
 use crate::store::identity::{job_id, sha256_hex};
 use crate::store::journal::Store;
 use crate::task::TaskConfig;
@@ -17,7 +17,7 @@ use std::sync::mpsc;
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Part of the comparison.
-    pub stage: &'static str,
+    pub stage: Stage,
     /// Name of the method, for people.
     pub name: String,
     /// What sets the LR.
@@ -37,7 +37,7 @@ pub struct Job {
 struct JobSpec<'a> {
     version: &'a str,
     task: &'a TaskConfig,
-    stage: &'a str,
+    stage: Stage,
     name: &'a str,
     method: String,
     seed: u64,
@@ -138,11 +138,18 @@ impl<'a> Jobs<'a> {
 }
 
 fn run_one(runner: &Runner, job: &Job, id: &str) -> Result<RunRecord> {
-    let mut record = run_child(&mut *runner.task()?, &job.method, job.seed, job.record)?;
-    record.job_id = id.to_owned();
-    record.stage = job.stage.to_owned();
-    record.method.clone_from(&job.name);
-    record.policy_seed = job.policy_seed;
-    record.initial_lr = job.initial_lr;
-    Ok(record)
+    let trial = run_child(&mut *runner.task()?, &job.method, job.seed, job.record)?;
+    let Trial { curve, diverged, test_loss, extra_forward_passes } = trial;
+    Ok(RunRecord {
+        job_id: id.to_owned(),
+        stage: job.stage,
+        method: job.name.clone(),
+        seed: job.seed,
+        policy_seed: job.policy_seed,
+        initial_lr: job.initial_lr,
+        curve,
+        diverged,
+        test_loss,
+        extra_forward_passes,
+    })
 }

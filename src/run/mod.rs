@@ -11,8 +11,8 @@ pub mod session;
 pub mod stop;
 pub mod trial;
 
-pub use compare::{CompareOptions, compare};
+pub use compare::{CompareOptions, PolicyGroup, compare};
 pub use config::{LearnConfig, RunConfig};
 pub use learner::Learner;
 pub use stop::StopFlag;
-pub use trial::{Method, Record, Runner};
+pub use trial::{Method, Record, Runner, Trial};

@@ -1,7 +1,7 @@
 //! One training run of a network under some method: the unit of every evaluation.
 
 use crate::env::Action;
-use crate::record::{IntervalRecord, RunRecord};
+use crate::record::IntervalRecord;
 use crate::schedule::metric::MetricState;
 use crate::schedule::{Learned, MetricDriven, OpenLoop};
 use crate::task::data::{DatasetName, Splits, load};
@@ -57,6 +57,19 @@ pub enum Record {
     Final,
     /// Validation B after every interval, test after the last one.
     Everything,
+}
+
+/// How a training run went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// The whole curve, one entry per interval.
+    pub curve: Vec<IntervalRecord>,
+    /// NaN or infinity, or stuck at chance.
+    pub diverged: bool,
+    /// Loss on the test set after the last interval, where everything is recorded.
+    pub test_loss: Option<f64>,
+    /// Forward passes on batches beyond one for each optimizer step (line search).
+    pub extra_forward_passes: u64,
 }
 
 impl Runner {
@@ -131,7 +144,7 @@ impl Runner {
 ///
 /// # Errors
 /// As the task's; divergence is no error but a mark in the record.
-pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record) -> Result<RunRecord> {
+pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record) -> Result<Trial> {
     let probe = task.reset(seed)?;
     let (horizon, accepts_momentum) = (task.spec().horizon, task.spec().accepts_momentum);
     let mut driver = Driver::start(method, &probe, task.spec());
@@ -158,7 +171,7 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
             }
         }
         let look = record == Record::Everything || interval == horizon;
-        let (val_loss_b, val_accuracy) =
+        let (val_loss_b, val_accuracy_b) =
             if look && !diverged { task.evaluate(Split::ValidationB)? } else { (f64::NAN, f64::NAN) };
         let momentum = knobs.momentum.filter(|_| accepts_momentum);
         let weight_decay = knobs.weight_decay;
@@ -170,7 +183,7 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
             train_loss,
             val_loss_a,
             val_loss_b,
-            val_accuracy,
+            val_accuracy_b,
         });
         if diverged {
             break;
@@ -182,18 +195,7 @@ pub fn run_child(task: &mut dyn Task, method: &Method, seed: u64, record: Record
         Record::Everything if !diverged => Some(task.evaluate(Split::Test)?.0),
         _ => None,
     };
-    Ok(RunRecord {
-        job_id: String::new(),
-        stage: String::new(),
-        method: String::new(),
-        seed,
-        policy_seed: None,
-        initial_lr: None,
-        curve,
-        diverged: diverged || at_chance,
-        test_loss,
-        extra_forward_passes,
-    })
+    Ok(Trial { curve, diverged: diverged || at_chance, test_loss, extra_forward_passes })
 }
 
 /// A method at work.

@@ -1,0 +1,103 @@
+//! The standard schedules, and the grid from which each takes its initial LR.
+
+use super::claims::Wanted;
+use crate::record::Stage;
+use crate::rng::{Purpose, derive_seed};
+use crate::run::jobs::{Job, Jobs};
+use crate::run::trial::{Method, Record};
+use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
+use crate::task::TaskSpec;
+use crate::{Error, Result};
+
+/// Points of the LR grid (paper, §3).
+pub(super) const GRID_POINTS: usize = 100;
+
+/// A schedule that needs an initial LR to be complete.
+pub(super) struct Family {
+    pub name: &'static str,
+    /// What is claimed of a learned policy against the tuned schedule.
+    pub wanted: Wanted,
+    pub shape: Shape,
+}
+
+pub(super) enum Shape {
+    OpenLoop(OpenLoop),
+    Metric(MetricDriven),
+}
+
+impl Family {
+    pub fn method(&self, lr: f64) -> Method {
+        match &self.shape {
+            Shape::OpenLoop(schedule) => Method::OpenLoop { schedule: schedule.clone(), lr },
+            Shape::Metric(schedule) => Method::Metric { schedule: schedule.clone(), lr },
+        }
+    }
+
+    /// The constant LR, which any schedule worth its name should beat.
+    pub fn constant() -> Self {
+        Family { name: "constant", wanted: Wanted::Below, shape: Shape::OpenLoop(OpenLoop::Fixed {}) }
+    }
+}
+
+/// The families whose initial LR is tuned.
+pub(super) fn families(spec: &TaskSpec) -> Vec<Family> {
+    let other = |name, shape| Family { name, wanted: Wanted::NotAbove, shape };
+    vec![
+        Family::constant(),
+        other("cosine", Shape::OpenLoop(OpenLoop::cosine(spec.horizon))),
+        other("one-cycle", Shape::OpenLoop(OpenLoop::one_cycle(spec.horizon.max(2)))),
+        other("plateau", Shape::Metric(MetricDriven::Plateau(Plateau::default()))),
+        other("greedy", Shape::Metric(MetricDriven::Greedy(GreedyLr::default()))),
+    ]
+}
+
+/// Seeds per grid point that the budget allows.
+///
+/// # Errors
+/// [`Error::Usage`] if schedules cannot be compared on the task, [`Error::Config`] if the budget is below one grid.
+pub fn tuning_seeds(budget_epochs: u64, spec: &TaskSpec) -> Result<usize> {
+    if spec.finds_lr {
+        return Err(Error::usage(
+            "schedules cannot be compared on a line search",
+            "choose another optimizer, e.g. sgd",
+        ));
+    }
+    let grid = (GRID_POINTS * spec.horizon) as u64;
+    match (budget_epochs / grid) as usize {
+        0 => {
+            let message = format!("{budget_epochs} epochs are less than one grid of {GRID_POINTS} LRs, {grid}");
+            Err(Error::config("learn.epochs", message, "learn with a larger budget or a shorter horizon"))
+        }
+        seeds => Ok(seeds),
+    }
+}
+
+/// Seeds of tuning, apart from those of learning, selection and evaluation.
+pub(super) fn tuning_seed_list(seed: u64, count: usize) -> Vec<u64> {
+    (0..count).map(|s| derive_seed(seed, Purpose::Episode, 1 << 62 | s as u64)).collect()
+}
+
+/// The grid's LR with the smallest mean final validation-B loss; a diverged run counts as ten times chance.
+pub(super) fn tune(jobs: &mut Jobs<'_>, name: &str, family: &Family, seeds: &[u64], spec: &TaskSpec) -> Result<f64> {
+    let lrs = log_grid(GRID_POINTS);
+    let job = |lr: f64, seed: u64| Job {
+        stage: Stage::Tune,
+        name: name.to_owned(),
+        method: family.method(lr),
+        initial_lr: Some(lr),
+        seed,
+        policy_seed: None,
+        record: Record::Final,
+    };
+    let grid_jobs: Vec<Job> = lrs.iter().flat_map(|lr| seeds.iter().map(|seed| job(*lr, *seed))).collect();
+    let records = jobs.run(&grid_jobs)?;
+    let sums = records.chunks(seeds.len()).map(|runs| runs.iter().map(|r| r.penalised_loss(spec.chance_loss)).sum());
+    let best = lrs.iter().zip(sums).min_by(|a: &(_, f64), b| a.1.total_cmp(&b.1)).map(|(lr, _)| *lr);
+    best.ok_or_else(|| Error::Bug("an empty grid".into()))
+}
+
+/// `points` ≥ 2 log-spaced learning rates in [1e-6, 1].
+pub fn log_grid(points: usize) -> Vec<f64> {
+    let (min, max) = (1e-6f64.ln(), 1f64.ln());
+    (0..points).map(|i| (min + (max - min) * i as f64 / (points - 1) as f64).exp()).collect()
+}
