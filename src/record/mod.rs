@@ -172,7 +172,8 @@ pub struct MethodResult {
     pub initial_lr: Option<f64>,
 }
 
-/// The comparison of methods on a task: `comparison.json`.
+/// The comparison of methods on a task: `comparison.json`. Its claims are about the test loss (in files of version 0.1.0,
+/// about the validation loss).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Task name.

@@ -236,9 +236,9 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
     let methods = table::sorted(comparison);
     let best = |kind: Kind| methods.iter().find(|m| m.kind == kind).copied();
     if let Some(learned) = best(Kind::Learned) {
-        let loss = estimate(&learned.final_val_loss);
+        let loss = estimate(&learned.test_loss);
         let (name, task) = (&learned.name, &comparison.task);
-        sentences.push(format!("The learned method {name} ends at a validation loss of {loss} on {task}."));
+        sentences.push(format!("The learned method {name} ends at a test loss of {loss} on {task}."));
         for (kind, what) in [(Kind::Tuned, "the best tuned method"), (Kind::Default, "the best untuned one")] {
             sentences.extend(best(kind).map(|other| beside(learned, other, what)));
         }
@@ -248,7 +248,7 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
 
 /// How far the learned method is from another, and whether their intervals overlap.
 fn beside(learned: &MethodResult, other: &MethodResult, what: &str) -> String {
-    let (a, b) = (&learned.final_val_loss, &other.final_val_loss);
+    let (a, b) = (&learned.test_loss, &other.test_loss);
     let change = 100.0 * (a.iqm - b.iqm) / b.iqm;
     if !change.is_finite() {
         return format!("It cannot be set beside {what}, {}.", other.name);
@@ -298,16 +298,16 @@ impl<'a> BreakEvenText<'a> {
 /// A linear axis over the methods within twice the best loss if that is most of them, and an arrow for the others;
 /// else over all methods, logarithmic where they span more than a factor of eight.
 fn whiskers(methods: &[&MethodResult]) -> Whiskers {
-    let finite: Vec<&MethodResult> = methods.iter().copied().filter(|m| m.final_val_loss.iqm.is_finite()).collect();
-    let best = finite.iter().map(|m| m.final_val_loss.iqm).fold(f64::INFINITY, f64::min);
-    let near: Vec<&MethodResult> = finite.iter().copied().filter(|m| m.final_val_loss.iqm <= 2.0 * best).collect();
+    let finite: Vec<&MethodResult> = methods.iter().copied().filter(|m| m.test_loss.iqm.is_finite()).collect();
+    let best = finite.iter().map(|m| m.test_loss.iqm).fold(f64::INFINITY, f64::min);
+    let near: Vec<&MethodResult> = finite.iter().copied().filter(|m| m.test_loss.iqm <= 2.0 * best).collect();
     let fitted = if 2 * near.len() > finite.len() { &near } else { &finite };
-    let ends = || fitted.iter().flat_map(|m| [m.final_val_loss.lo, m.final_val_loss.hi]).filter(|v| v.is_finite());
+    let ends = || fitted.iter().flat_map(|m| [m.test_loss.lo, m.test_loss.hi]).filter(|v| v.is_finite());
     let (lo, hi) = ends().fold((f64::INFINITY, 0.0), |(lo, hi), v| (v.min(lo), v.max(hi)));
     let log = lo > 0.0 && hi > 8.0 * lo;
     let axis = if log { Axis::log(ends(), 2.0, 96.0) } else { Axis::linear(ends(), 2.0, 96.0) };
     let row = |m: &&MethodResult| {
-        let e = &m.final_val_loss;
+        let e = &m.test_loss;
         let beyond = axis.position(e.iqm) > 100.0;
         let [lo, mid, hi] = [e.lo, e.iqm, e.hi].map(|v| axis.position(v).clamp(0.0, 100.0));
         Whisker { name: m.name.clone(), kind: m.kind.name(), text: estimate(e), beyond, lo, mid, hi }

@@ -105,7 +105,7 @@ pub fn compare(
     let comparison = Comparison {
         task: spec.name.clone(),
         budget_epochs: options.budget_epochs,
-        claims: claims(&methods, &rivals, &runs, &spec, options.seed)?,
+        claims: claims(&methods, &rivals, &runs, spec.chance_loss, options.seed)?,
         break_even: break_even(&methods, spec.horizon),
         methods,
         command: options.command.to_owned(),
