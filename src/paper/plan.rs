@@ -253,7 +253,7 @@ impl Planner {
     fn grid(&mut self, experiment: Experiment, data: Data, (name, optimizer): (&str, OptimizerSpec), schedule: &str) {
         let task = self.scale.task(data, optimizer);
         let id = format!("{}/{name}/{schedule}", data.name());
-        let (lrs, schedule) = (log_grid(self.scale.grid_points()), scheduler(schedule, task.horizon));
+        let (lrs, schedule) = (log_grid(Scale::LR_RANGE, self.scale.grid_points()), scheduler(schedule, task.horizon));
         let seeds = vec![derive_seed(self.seed, Purpose::Episode, 1 << 62)];
         self.add(experiment, format!("{id}/grid"), Work::Runs { task, schedule, lrs, seeds });
         let seeds = self.fresh();

@@ -94,6 +94,9 @@ impl Scale {
         &[5e-4, 1e-3, 5e-3, 1e-2]
     }
 
+    /// The range of the grid of initial learning rates (paper §3).
+    pub const LR_RANGE: (f64, f64) = (1e-6, 1.0);
+
     /// The initial learning rate on CIFAR-100 (paper, Table 10).
     pub const CIFAR_LR: f64 = 5e-3;
 
@@ -117,7 +120,7 @@ impl Scale {
             batch_size: 64,
             interval_steps: None,
             horizon,
-            lr_bounds: (1e-6, 1.0),
+            lr_bounds: Self::LR_RANGE,
         }
     }
 
@@ -149,7 +152,7 @@ impl Scale {
     /// anchor overfits within ten epochs, and for the same reason the reward is capped.
     ///
     /// Settings were chosen at laptop scale with agent and evaluation seeds that the tables do not use;
-    /// `docs/results.md` says what was tried.
+    /// `docs/lab/results.md` says what was tried.
     pub fn pilot_agent(self, task: SupervisedConfig, seed: u64) -> RunConfig {
         let (initial_lr, reward) = match task.dataset {
             DatasetName::Cifar100 => {

@@ -9,7 +9,7 @@ use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
 use crate::task::TaskSpec;
 use crate::{Error, Result};
 
-/// Points of the LR grid (paper, §3).
+/// Points of the LR grid (paper, §3), which spans the task's range of LRs, as that of the policies does.
 pub(super) const GRID_POINTS: usize = 100;
 
 /// A schedule that needs an initial LR to be complete.
@@ -79,7 +79,7 @@ pub(super) fn tuning_seed_list(seed: u64, count: usize) -> Vec<u64> {
 
 /// The grid's LR with the smallest mean final validation-B loss; a diverged run counts as ten times chance.
 pub(super) fn tune(jobs: &mut Jobs<'_>, name: &str, family: &Family, seeds: &[u64], spec: &TaskSpec) -> Result<f64> {
-    let lrs = log_grid(GRID_POINTS);
+    let lrs = log_grid(spec.lr_bounds, GRID_POINTS);
     let job = |lr: f64, seed: u64| Job {
         stage: Stage::Tune,
         name: name.to_owned(),
@@ -96,8 +96,40 @@ pub(super) fn tune(jobs: &mut Jobs<'_>, name: &str, family: &Family, seeds: &[u6
     best.ok_or_else(|| Error::Bug("an empty grid".into()))
 }
 
-/// `points` ≥ 2 log-spaced learning rates in [1e-6, 1].
-pub fn log_grid(points: usize) -> Vec<f64> {
-    let (min, max) = (1e-6f64.ln(), 1f64.ln());
-    (0..points).map(|i| (min + (max - min) * i as f64 / (points - 1) as f64).exp()).collect()
+/// `points` ≥ 2 log-spaced learning rates from `min` to `max`.
+///
+/// ```
+/// let lrs = lrpilot::run::compare::log_grid((1e-4, 1.0), 5);
+/// assert!((lrs[1] - 1e-3).abs() < 1e-15 && lrs[4] == 1.0);
+/// ```
+pub fn log_grid((min, max): (f64, f64), points: usize) -> Vec<f64> {
+    let (log_min, log_max) = (min.ln(), max.ln());
+    let at = |i: usize| (log_min + (log_max - log_min) * i as f64 / (points - 1) as f64).exp();
+    // Rounding must not lead out of the range.
+    (0..points).map(|i| at(i).clamp(min, max)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The formula as it was when the range was [1e-6, 1] for every task: published numbers stand on these bits.
+    #[test]
+    fn the_grid_over_the_default_bounds_has_not_moved() {
+        let (min, max) = (1e-6f64.ln(), 1f64.ln());
+        let before: Vec<f64> = (0..100).map(|i| (min + (max - min) * f64::from(i) / 99.0).exp()).collect();
+        assert_eq!(log_grid((1e-6, 1.0), 100), before);
+    }
+
+    #[test]
+    fn the_grid_keeps_to_the_bounds_and_steps_by_one_factor() {
+        for bounds in [(1e-6, 1.9), (3e-4, 7e-2), (1e-9, 12.3)] {
+            let lrs = log_grid(bounds, GRID_POINTS);
+            assert!(lrs.iter().all(|lr| (bounds.0..=bounds.1).contains(lr)), "{bounds:?}");
+            let (first, last) = (lrs[0], lrs[GRID_POINTS - 1]);
+            assert!((first / bounds.0 - 1.0).abs() < 1e-12 && (last / bounds.1 - 1.0).abs() < 1e-12);
+            let factor = (bounds.1 / bounds.0).powf(1.0 / 99.0);
+            assert!(lrs.windows(2).all(|w| (w[1] / w[0] / factor - 1.0).abs() < 1e-12), "{bounds:?}");
+        }
+    }
 }
