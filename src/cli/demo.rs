@@ -90,7 +90,7 @@ fn picture(result: &DemoResult) -> String {
                 (log_sum / runs.len() as f64).exp()
             };
             let points = (0..length).map(|i| ((i + 1) as f64, mean(i))).collect();
-            LrSeries { name: name.trim_end_matches(" (tuned)").into(), points, band: None }
+            LrSeries { name: name.trim_end_matches(" (tuned)").into(), points }
         })
         .collect();
     lr_chart(&series)

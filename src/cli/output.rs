@@ -3,7 +3,7 @@
 use super::context::{command_line, machine};
 use crate::Result;
 use crate::record::{Comparison, RunRecord, UpdateRecord};
-use crate::report::html::{Provenance, ReportInput, Sensitivity, render};
+use crate::report::html::{Origin, ReportInput, Sensitivity, render};
 use crate::report::table;
 use crate::store::atomic::write_atomic;
 use std::path::Path;
@@ -49,17 +49,11 @@ pub fn write_report(
     let command = comparison.as_ref().map_or_else(command_line, |c| c.command.clone());
     let input = ReportInput {
         title: format!("A learned learning-rate schedule for {task}"),
-        provenance: Provenance {
-            command,
-            version: format!("lrpilot {}", env!("CARGO_PKG_VERSION")),
-            machine: machine(),
-            ..Provenance::default()
-        },
+        origin: Origin { command, version: format!("lrpilot {}", env!("CARGO_PKG_VERSION")), machine: machine() },
         comparison,
         runs,
         updates,
         sensitivities,
-        tables: Vec::new(),
     };
     write_atomic(&folder.join("report.html"), render(&input)?.as_bytes())
 }

@@ -45,7 +45,7 @@ pub(super) fn figures(e: &Evidence<'_>) -> Vec<PaperFigure> {
 fn series(e: &Evidence<'_>, id: &str, name: &str, run: &RunRecord, value: Value) -> LrSeries {
     let epochs = e.epochs_per_interval(id);
     let points = run.curve.iter().map(|c| ((c.interval as u64 * epochs) as f64, value(c))).collect();
-    LrSeries { name: name.to_owned(), points, band: None }
+    LrSeries { name: name.to_owned(), points }
 }
 
 fn figure(e: &Evidence<'_>, name: &str, title: &str, caption: &str, experiment: &str) -> PaperFigure {

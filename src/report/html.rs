@@ -4,7 +4,8 @@
 //! and so is uPlot (MIT, `assets/uplot`). Charts get their numbers as one JSON object. Deliberately not here: reading
 //! files, statistics, the clock.
 
-use super::chart::{self, Axis, Chart};
+use super::axis::Axis;
+use super::chart::{self, Chart};
 use super::format::{count, estimate, significant};
 use super::table;
 use crate::record::{BreakEven, Claim, Comparison, Kind, MethodResult, RunRecord, UpdateRecord};
@@ -25,10 +26,8 @@ pub struct ReportInput {
     pub updates: Vec<UpdateRecord>,
     /// How strongly the policy's output depends on each of its inputs.
     pub sensitivities: Vec<Sensitivity>,
-    /// Further tables, e.g. the paper's numbers beside ours.
-    pub tables: Vec<ExtraTable>,
     /// Where it all comes from.
-    pub provenance: Provenance,
+    pub origin: Origin,
 }
 
 /// How strongly a policy's output depends on one input.
@@ -40,32 +39,15 @@ pub struct Sensitivity {
     pub sensitivity: f64,
 }
 
-/// A table of text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ExtraTable {
-    /// Heading.
-    pub title: String,
-    /// A sentence below the heading; may be empty.
-    pub note: String,
-    /// Headings of the columns.
-    pub columns: Vec<String>,
-    /// Rows of cells.
-    pub rows: Vec<Vec<String>>,
-}
-
 /// Where the numbers come from, as told by the caller. Empty fields are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Provenance {
+pub struct Origin {
     /// The command that makes the same numbers again.
     pub command: String,
-    /// Seeds, e.g. `policies 1–3, runs 1000–1019`.
-    pub seeds: String,
     /// Program and version.
     pub version: String,
     /// Processor, cores, operating system.
     pub machine: String,
-    /// When it was made.
-    pub created: String,
 }
 
 /// The template's context: only strings and lists, all decisions are made before.
@@ -86,8 +68,7 @@ struct Page<'a> {
     histories_left_out: usize,
     training: Vec<Figure>,
     sensitivities: Vec<SensitivityBar<'a>>,
-    tables: &'a [ExtraTable],
-    provenance: Vec<(&'static str, &'a str)>,
+    origin: Vec<(&'static str, &'a str)>,
     data: String,
     style: &'static str,
     script: &'static str,
@@ -165,14 +146,14 @@ struct SensitivityBar<'a> {
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
 pub fn render(input: &ReportInput) -> Result<String> {
-    let ReportInput { title, comparison, runs, updates, sensitivities, tables, provenance } = input;
+    let ReportInput { title, comparison, runs, updates, sensitivities, origin } = input;
     let comparison = comparison.as_ref();
     let methods = comparison.map(table::sorted).unwrap_or_default();
     let (history_charts, histories_left_out) = chart::histories(runs, comparison);
     let mut charts = Vec::new();
-    let curves = figures(&mut charts, chart::method_charts(runs, comparison));
-    let histories = figures(&mut charts, history_charts);
-    let training = figures(&mut charts, chart::training_charts(updates));
+    let curves = placed(&mut charts, chart::method_charts(runs, comparison));
+    let histories = placed(&mut charts, history_charts);
+    let training = placed(&mut charts, chart::training_charts(updates));
     let page = Page {
         title,
         verdict: comparison.map(verdict).unwrap_or_default(),
@@ -188,8 +169,7 @@ pub fn render(input: &ReportInput) -> Result<String> {
         histories_left_out,
         training,
         sensitivities: sensitivity_bars(sensitivities),
-        tables,
-        provenance: provenance_rows(provenance, comparison),
+        origin: origin_rows(origin, comparison),
         data: script_json(&charts)?,
         style: include_str!("../../templates/report.css"),
         script: include_str!("../../templates/report.js"),
@@ -212,7 +192,7 @@ fn script_json(charts: &[Chart]) -> Result<String> {
 }
 
 /// Append charts to the page's list and say where they stand.
-fn figures(all: &mut Vec<Chart>, charts: Vec<Chart>) -> Vec<Figure> {
+fn placed(all: &mut Vec<Chart>, charts: Vec<Chart>) -> Vec<Figure> {
     let place = |chart: Chart| {
         let figure =
             Figure { index: all.len(), title: chart.title.clone(), summary: chart.summary.clone(), log: chart.log };
@@ -343,9 +323,9 @@ fn sensitivity_bars(sensitivities: &[Sensitivity]) -> Vec<SensitivityBar<'_>> {
     bars.collect()
 }
 
-fn provenance_rows<'a>(provenance: &'a Provenance, comparison: Option<&'a Comparison>) -> Vec<(&'static str, &'a str)> {
-    let Provenance { command, seeds, version, machine, created } = provenance;
+fn origin_rows<'a>(origin: &'a Origin, comparison: Option<&'a Comparison>) -> Vec<(&'static str, &'a str)> {
+    let Origin { command, version, machine } = origin;
     let command = if command.is_empty() { comparison.map_or("", |c| &c.command) } else { command };
-    let rows = [("Command", command), ("Seeds", seeds), ("Version", version), ("Machine", machine), ("Made", created)];
+    let rows = [("Command", command), ("Version", version), ("Machine", machine)];
     rows.into_iter().filter(|(_, text)| !text.is_empty()).collect()
 }
