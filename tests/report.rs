@@ -6,6 +6,8 @@ use lrpilot::record::statistics::estimate;
 use lrpilot::record::*;
 use lrpilot::report::html::{Origin, ReportInput, Sensitivity, render};
 use lrpilot::report::svg::{LrSeries, lr_chart};
+#[cfg(feature = "cli")]
+use lrpilot::report::terminal;
 use lrpilot::rng::{Purpose, stream};
 use rand::RngExt as _;
 
@@ -285,4 +287,63 @@ fn picture_shows_each_schedule() {
     for name in schedules {
         assert!(svg.contains(&format!(">{name}</text>")), "{name}");
     }
+}
+
+/// The comparison of `lrpilot demo --seed 0` as version 0.1.0 wrote it, without the values of single runs.
+#[cfg(feature = "cli")]
+fn demo() -> Comparison {
+    serde_json::from_str(include_str!("golden/comparison_0_1_0.json")).unwrap()
+}
+
+/// Widest line, counted in characters; all of them are one column wide.
+#[cfg(feature = "cli")]
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap()
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn the_terminal_shows_the_demo_in_80_columns() {
+    let mut comparison = demo();
+    let text = terminal::text(&comparison, false);
+    keep("terminal.txt", &text);
+    assert!(widest(&text) <= 80, "{text}");
+    for method in &comparison.methods {
+        assert!(text.lines().any(|line| line.starts_with(&format!(" {} ", method.name))), "{} in\n{text}", method.name);
+    }
+    // Its IQMs of test loss and validation loss, the latter the README's number.
+    let ours = text.lines().find(|line| line.starts_with(" lrpilot ")).unwrap();
+    assert!(ours.contains("0.3981 [0.3942, 0.4016]") && ours.trim_end().ends_with("0.4081"), "{ours}");
+    assert!(text.contains("mean of the middle half") && text.contains("Rows stand by kind"));
+    for claim in &comparison.claims {
+        assert!(text.contains(&format!("✓ {}", claim.statement.split(',').next().unwrap())), "{text}");
+    }
+    assert!(text.contains("break-even against one-cycle (tuned): after 1 training"));
+    assert!(!text.contains("diverged "), "no run did");
+    comparison.methods[3].diverged = 7;
+    comparison.methods[0].test_loss.lo = 1.234e-7;
+    let text = terminal::text(&comparison, false);
+    assert!(widest(&text) <= 80 && text.contains("diverged") && text.contains("[1.234e-7, 0.4016]"), "{text}");
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn the_wide_table_has_every_column() {
+    let comparison = demo();
+    let text = terminal::text(&comparison, true);
+    let of = |method: &MethodResult| lrpilot::report::table::cells(method);
+    for method in &comparison.methods {
+        let line = text.lines().find(|line| line.starts_with(&format!(" {} ", method.name))).unwrap();
+        assert!(of(method).iter().all(|cell| line.contains(cell)), "{line}");
+    }
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_claim_that_did_not_hold_says_so() {
+    let mut comparison = demo();
+    comparison.claims[0].held = false;
+    let text = terminal::text(&comparison, false);
+    let statement = &comparison.claims[0].statement;
+    assert!(text.contains(&format!("✗ {statement}\n  did not hold: 0.4081 against")), "{text}");
 }

@@ -3,7 +3,7 @@
 use super::{GlobalArgs, context, error::print, output};
 use crate::Result;
 use crate::record::Kind;
-use crate::report::table;
+use crate::report::terminal;
 use crate::run::compare::tuning_seeds;
 use crate::run::learner::Learner;
 use crate::run::sensitivity::sensitivities;
@@ -40,6 +40,9 @@ pub struct CompareArgs {
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
+    /// Print every column of the table, however wide.
+    #[arg(long)]
+    pub wide: bool,
     /// Change a value of the configuration; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -75,6 +78,6 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
     let (comparison, runs) = context::on_threads(global, || compare(&runner, &options, Some(store), &*progress, stop))?;
     let sensitivities = sensitivities(&config, &runner, &options.policies[0].policies[0])?;
     output::write_comparison(folder.path(), &comparison, &runs, &[], &sensitivities)?;
-    print(&table::terminal(&comparison))?;
+    print(&terminal::text(&comparison, args.wide))?;
     print(&format!("report: {}", folder.report().display()))
 }

@@ -3,7 +3,7 @@
 use super::{GlobalArgs, context, error::print, output};
 use crate::Result;
 use crate::report::svg::{LrSeries, lr_chart};
-use crate::report::table;
+use crate::report::terminal;
 use crate::run::compare::tuning_seeds;
 use crate::run::demo::{DemoOptions, DemoResult, demo};
 use crate::run::sensitivity::sensitivities;
@@ -36,6 +36,9 @@ pub struct DemoArgs {
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
+    /// Print every column of the table, however wide.
+    #[arg(long)]
+    pub wide: bool,
     /// Change a value of the configuration; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -66,7 +69,7 @@ pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> 
     let best = best_policy(&result);
     result.policies[best].save(&folder.policy())?;
     write_atomic(&folder.path().join("schedules.svg"), picture(&result).as_bytes())?;
-    print(&table::terminal(&result.comparison))?;
+    print(&terminal::text(&result.comparison, args.wide))?;
     print(&format!("policy: {}", folder.policy().display()))?;
     print(&format!("report: {}", folder.report().display()))
 }

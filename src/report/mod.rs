@@ -10,4 +10,6 @@ pub mod html;
 pub mod svg;
 pub mod table;
 pub mod tensorboard;
+#[cfg(feature = "cli")]
+pub mod terminal;
 pub mod xml;

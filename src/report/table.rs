@@ -1,4 +1,4 @@
-//! The comparison table as text for a terminal, Markdown, CSV and JSON: the same rows, order and claims in each.
+//! The comparison table as Markdown, CSV and JSON: the same rows, order and claims in each, and in a terminal.
 
 use super::format::{count, estimate, learning_rate};
 use crate::record::{BreakEven, Claim, Comparison, Estimate, MethodResult};
@@ -50,7 +50,7 @@ fn claim_line(claim: &Claim) -> String {
 }
 
 /// A break-even number as one line of text.
-fn break_even_line(break_even: &BreakEven) -> String {
+pub(super) fn break_even_line(break_even: &BreakEven) -> String {
     let BreakEven { method, trainings, how } = break_even;
     match trainings {
         Some(1) => format!("against {method}: after 1 training ({how})"),
@@ -59,41 +59,14 @@ fn break_even_line(break_even: &BreakEven) -> String {
     }
 }
 
-/// The table for a terminal, as wide as its content or the terminal.
+/// The table with claims and break-even as Markdown: `comparison.md`.
 ///
 /// ```
 /// use lrpilot::{record::Comparison, report::table};
 /// let comparison: Comparison = serde_json::from_str(r#"{"task": "digits", "budget_epochs": 100, "methods": [],
 ///     "claims": [], "break_even": [], "command": "lrpilot demo"}"#).unwrap();
-/// assert!(table::terminal(&comparison).contains("epochs spent"));
 /// assert!(table::markdown(&comparison).starts_with("# digits"));
 /// ```
-#[cfg(feature = "cli")]
-pub fn terminal(comparison: &Comparison) -> String {
-    use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-    let rule = LineStyle::none().fill('─').junction('─');
-    let style = TableStyle::new().top_border(rule).header_separator(rule).bottom_border(rule);
-    let mut table = Table::new();
-    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic).set_header(COLUMNS);
-    for method in sorted(comparison) {
-        table.add_row(cells(method));
-    }
-    for column in 2..COLUMNS.len() {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let mut text = format!("{table}\n");
-    for claim in &comparison.claims {
-        text += &format!("{} {}\n", if claim.held { '✓' } else { '✗' }, claim_line(claim));
-    }
-    for break_even in &comparison.break_even {
-        text += &format!("break-even {}\n", break_even_line(break_even));
-    }
-    text
-}
-
-/// The table with claims and break-even as Markdown: `comparison.md`.
 pub fn markdown(comparison: &Comparison) -> String {
     let Comparison { task, budget_epochs, methods: _, claims, break_even, command } = comparison;
     let mut text = format!("# {}\n\nBudget: {} epochs for each method.\n\n", plain(task), count(*budget_epochs));
@@ -250,14 +223,5 @@ Made by `lrpilot demo`.
         let mut broken = comparison();
         broken.methods[0].test_loss.hi = f64::INFINITY;
         assert!(json(&broken).unwrap_err().to_string().contains("adam, default"));
-    }
-
-    #[cfg(feature = "cli")]
-    #[test]
-    fn terminal_has_each_method_once_with_claims_below() {
-        let text = terminal(&comparison());
-        for name in ["pilot", "step", "✗ did not hold: pilot ≤ step", "break-even against step: never"] {
-            assert!(text.contains(name), "{name} in\n{text}");
-        }
     }
 }
