@@ -2,7 +2,7 @@
 
 use super::{GlobalArgs, context, error::print};
 use crate::Result;
-use crate::paper::document::{figures, markdown};
+use crate::paper::document::{figure_files, markdown};
 use crate::paper::page::html;
 use crate::paper::tables::results;
 use crate::paper::{self, Experiment, Part, Runners, Scale, choose, plan};
@@ -85,7 +85,7 @@ impl ValueEnum for ExperimentName {
 /// As [`paper::run`].
 pub fn run(args: &PaperArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
     let scale = args.scale.0;
-    let all = plan(scale, args.seed);
+    let all = plan(scale, args.seed)?;
     let experiments: Vec<Experiment> = args.only.iter().map(|e| e.0).collect();
     let chosen = choose(&all, &experiments);
     let runners = Runners::new(&all, Some(&context::data_dir(global)))?;
@@ -100,7 +100,7 @@ pub fn run(args: &PaperArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
     let around = Surroundings { progress: &*progress, stop, wall_time: &context::wall_time, host: &context::host() };
     let runs = context::on_threads(global, || paper::run(folder.path(), &all, &chosen, &runners, &around))?;
     let results = results(scale, args.seed, &runs, &all, &context::machine())?;
-    for (name, svg) in figures(&results) {
+    for (name, svg) in figure_files(&results) {
         write_atomic(&folder.path().join(name), svg.as_bytes())?;
     }
     let text = markdown(&results);

@@ -184,9 +184,9 @@ impl OpenLoop {
     pub fn one_cycle(total_steps: usize) -> Self {
         OpenLoop::OneCycle {
             total_steps,
-            pct_start: 0.3,
-            div_factor: 25.0,
-            final_div_factor: 1e4,
+            pct_start: defaults::pct_start(),
+            div_factor: defaults::div_factor(),
+            final_div_factor: defaults::final_div_factor(),
             three_phase: false,
             linear: false,
             cycle_momentum: true,
@@ -201,6 +201,11 @@ impl OpenLoop {
             *cycle_momentum = false;
         }
         self
+    }
+
+    /// `ConstantLR` with PyTorch's defaults.
+    pub fn constant_lr() -> Self {
+        OpenLoop::Constant { factor: defaults::third(), total_iters: defaults::five() }
     }
 
     /// `CosineAnnealingLR` to 0 over `t_max`.
