@@ -54,18 +54,18 @@ fn the_transcription_is_complete_and_its_notes_are_true() {
 #[test]
 fn laptop_and_full_have_the_papers_budgets() {
     for scale in [Scale::Laptop, Scale::Full] {
-        let parts = plan(scale, 0);
+        let parts = plan(scale, 0).unwrap();
         let ids: BTreeSet<&str> = parts.iter().map(|p| p.id.as_str()).collect();
         assert_eq!(ids.len(), parts.len(), "identifiers are unique");
         for part in &parts {
             match &part.work {
-                Work::Runs { task, lrs, seeds, .. } if part.id.ends_with("/grid") => {
+                Work::Runs { task, lrs, seeds, .. } if part.id.as_str().ends_with("/grid") => {
                     assert_eq!((lrs.len() * task.horizon, seeds.len()), (10_000, 1), "{}", part.id);
                     assert!((lrs[0] - 1e-6).abs() < 1e-18 && (lrs[99] - 1.0).abs() < 1e-12);
                 }
                 Work::Agent { configs, seeds, .. } => {
                     let epochs = |c: &RunConfig| c.learn.epochs * part.epochs_per_interval();
-                    let budget = if part.id.contains("-steps") { epochs(&configs[0]) } else { 10_000 };
+                    let budget = if part.id.as_str().contains("-steps") { epochs(&configs[0]) } else { 10_000 };
                     assert!([10_000, 20_000, 50_000].contains(&budget));
                     assert!(configs.iter().all(|c| epochs(c) == budget) && configs.len() == 5 && seeds.len() == 5);
                     let tasks = configs.iter().filter_map(|c| c.task.supervised());

@@ -4,8 +4,10 @@
 
 use lrpilot::record::statistics::estimate;
 use lrpilot::record::*;
-use lrpilot::report::html::{ExtraTable, Provenance, ReportInput, Sensitivity, render};
+use lrpilot::report::html::{Origin, ReportInput, Sensitivity, render};
 use lrpilot::report::svg::{LrSeries, lr_chart};
+#[cfg(feature = "cli")]
+use lrpilot::report::terminal;
 use lrpilot::rng::{Purpose, stream};
 use rand::RngExt as _;
 
@@ -28,16 +30,16 @@ fn lr(method: &str, i: usize, jitter: f64) -> f64 {
 }
 
 /// (name, kind, loss at the end, epochs spent)
-const METHODS: [(&str, &str, f64, u64); 9] = [
-    ("pilot", "learned", 0.0712, 48_000),
-    ("pilot, replayed", "control", 0.0744, 48_000),
-    ("mean-LR constant", "control", 0.0921, 48_000),
-    ("cosine (tuned)", "tuned", 0.0745, 48_000),
-    ("exponential (tuned)", "tuned", 0.0782, 47_700),
-    ("step (tuned)", "tuned", 0.0803, 48_000),
-    ("constant (tuned)", "tuned", 0.0894, 46_800),
-    ("constant 1e-3", "default", 0.3112, 0),
-    ("constant 0.3", "default", 0.6213, 0),
+const METHODS: [(&str, Kind, f64, u64); 9] = [
+    ("pilot", Kind::Learned, 0.0712, 48_000),
+    ("pilot, replayed", Kind::Control, 0.0744, 48_000),
+    ("mean-LR constant", Kind::Control, 0.0921, 48_000),
+    ("cosine (tuned)", Kind::Tuned, 0.0745, 48_000),
+    ("exponential (tuned)", Kind::Tuned, 0.0782, 47_700),
+    ("step (tuned)", Kind::Tuned, 0.0803, 48_000),
+    ("constant (tuned)", Kind::Tuned, 0.0894, 46_800),
+    ("constant 1e-3", Kind::Default, 0.3112, 0),
+    ("constant 0.3", Kind::Default, 0.6213, 0),
 ];
 
 fn runs(each: usize) -> Vec<RunRecord> {
@@ -54,19 +56,19 @@ fn runs(each: usize) -> Vec<RunRecord> {
                     momentum: None,
                     weight_decay: None,
                     interval: i,
-                    lr: lr(method, i - 1, if kind == "learned" { rng.random() } else { 0.5 }),
+                    lr: lr(method, i - 1, if kind == Kind::Learned { rng.random() } else { 0.5 }),
                     train_loss: 0.8 * loss,
                     val_loss_a: loss,
                     val_loss_b: loss * (0.98 + 0.04 * rng.random::<f64>()),
-                    val_accuracy: 0.97,
+                    val_accuracy_b: 0.97,
                 }
             });
             runs.push(RunRecord {
                 job_id: format!("{method}-{seed}"),
-                stage: "compare".into(),
+                stage: Stage::Compare,
                 method: method.into(),
                 seed: seed as u64,
-                policy_seed: (kind == "learned").then_some(1 + seed as u64 % 3),
+                policy_seed: (kind == Kind::Learned).then_some(1 + seed as u64 % 3),
                 initial_lr: Some(lr(method, 0, 0.5)),
                 curve: curve.collect(),
                 diverged,
@@ -80,7 +82,7 @@ fn runs(each: usize) -> Vec<RunRecord> {
 }
 
 fn comparison(runs: &[RunRecord]) -> Comparison {
-    let method = |&(name, kind, _, epochs_spent): &(&str, &str, f64, u64)| {
+    let method = |&(name, kind, _, epochs_spent): &(&str, Kind, f64, u64)| {
         let own: Vec<&RunRecord> = runs.iter().filter(|r| r.method == name).collect();
         let strata: Vec<u64> = own.iter().map(|r| r.policy_seed.unwrap_or(0)).collect();
         let of = |value: &dyn Fn(&RunRecord) -> f64| {
@@ -90,14 +92,14 @@ fn comparison(runs: &[RunRecord]) -> Comparison {
         };
         MethodResult {
             name: name.into(),
-            kind: kind.into(),
+            kind,
             epochs_spent,
             runs: own.len(),
             diverged: own.iter().filter(|r| r.diverged).count(),
             final_val_loss: of(&|r| r.curve[INTERVALS - 1].val_loss_b),
             best_val_loss: of(&|r| r.curve.iter().map(|c| c.val_loss_b).fold(f64::INFINITY, f64::min)),
             test_loss: of(&|r| r.test_loss.unwrap_or(f64::NAN)),
-            initial_lr: (kind != "learned").then(|| lr(name, 0, 0.5)),
+            initial_lr: (kind != Kind::Learned).then(|| lr(name, 0, 0.5)),
         }
     };
     let claim =
@@ -173,18 +175,10 @@ fn input(runs_each: usize) -> ReportInput {
             sensitivity("validation loss minus training loss", -0.06),
             sensitivity("gradient norm, layer 1", 0.02),
         ],
-        tables: vec![ExtraTable {
-            title: "The paper's table 2 beside ours".into(),
-            note: "Validation loss after the last epoch.".into(),
-            columns: ["schedule", "paper", "ours"].map(String::from).to_vec(),
-            rows: vec![["exponential", "0.041", "0.0433 [0.0421, 0.0446]"].map(String::from).to_vec()],
-        }],
-        provenance: Provenance {
+        origin: Origin {
             command: "lrpilot demo --seed 1".into(),
-            seeds: "policies 1–3, runs 0–29".into(),
             version: "lrpilot 0.1.0".into(),
             machine: "2 cores, x86-64".into(),
-            created: "2026-01-31 12:00 UTC".into(),
         },
     }
 }
@@ -210,8 +204,7 @@ fn page_has_every_part_and_nothing_from_outside() {
         "Return during training",
         "change of training loss",
         "after 2 trainings",
-        "The paper&#39;s table 2",
-        "policies 1–3, runs 0–29",
+        "2 cores, x86-64",
         "Copyright (c) 2022 Leon Sorokin",
     ] {
         assert!(page.contains(part), "no {part:?}");
@@ -228,11 +221,9 @@ fn text_from_outside_cannot_become_markup() {
     let mut input = input(2);
     input.title = EVIL.into();
     input.sensitivities[0].feature = EVIL.into();
-    input.tables[0].rows[0][1] = EVIL.into();
-    input.provenance.machine = EVIL.into();
+    input.origin.machine = EVIL.into();
     let comparison = input.comparison.as_mut().unwrap();
     comparison.methods[0].name = EVIL.into();
-    comparison.methods[0].kind = EVIL.into();
     comparison.claims[0].evidence = EVIL.into();
     input.runs.iter_mut().filter(|r| r.method == "pilot").for_each(|r| r.method = EVIL.into());
     let page = render(&input).unwrap();
@@ -260,7 +251,7 @@ fn parts_that_are_missing_leave_their_section_out() {
     let page =
         render(&ReportInput { title: "Only training".into(), updates: updates(), ..Default::default() }).unwrap();
     assert!(page.contains("Return during training"));
-    for absent in ["id=\"comparison\"", "id=\"claims\"", "id=\"curves\"", "id=\"sensitivity\"", "id=\"provenance\""] {
+    for absent in ["id=\"comparison\"", "id=\"claims\"", "id=\"curves\"", "id=\"sensitivity\"", "id=\"origin\""] {
         assert!(!page.contains(absent), "{absent}");
     }
 }
@@ -284,19 +275,76 @@ fn same_records_same_bytes() {
 
 #[test]
 fn picture_shows_each_schedule() {
-    let series = |name: &str, band: bool| {
+    let series = |name: &str| {
         let points: Vec<_> = (0..INTERVALS).map(|i| (i as f64 + 1.0, lr(name, i, 0.5))).collect();
-        let band = band.then(|| points.iter().map(|p| (0.8 * p.1, 1.25 * p.1)).collect());
-        LrSeries { name: name.into(), points, band }
+        LrSeries { name: name.into(), points }
     };
     let schedules = ["cosine (tuned)", "exponential (tuned)", "step (tuned)", "constant (tuned)"];
-    let mut all = vec![series("pilot", true)];
-    all.extend(schedules.map(|name| series(name, false)));
+    let mut all = vec![series("pilot")];
+    all.extend(schedules.map(series));
     let svg = lr_chart(&all);
     keep("schedules.svg", &svg);
     assert_eq!(svg.matches("class=\"line\"").count(), 5);
-    assert_eq!(svg.matches("class=\"band\"").count(), 1);
     for name in schedules {
         assert!(svg.contains(&format!(">{name}</text>")), "{name}");
     }
+}
+
+/// The comparison of `lrpilot demo --seed 0` as version 0.1.0 wrote it, without the values of single runs.
+#[cfg(feature = "cli")]
+fn demo() -> Comparison {
+    serde_json::from_str(include_str!("golden/comparison_0_1_0.json")).unwrap()
+}
+
+/// Widest line, counted in characters; all of them are one column wide.
+#[cfg(feature = "cli")]
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap()
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn the_terminal_shows_the_demo_in_80_columns() {
+    let mut comparison = demo();
+    let text = terminal::text(&comparison, false);
+    keep("terminal.txt", &text);
+    assert!(widest(&text) <= 80, "{text}");
+    for method in &comparison.methods {
+        assert!(text.lines().any(|line| line.starts_with(&format!(" {} ", method.name))), "{} in\n{text}", method.name);
+    }
+    // Its IQMs of test loss and validation loss, the latter the README's number.
+    let ours = text.lines().find(|line| line.starts_with(" lrpilot ")).unwrap();
+    assert!(ours.contains("0.3981 [0.3942, 0.4016]") && ours.trim_end().ends_with("0.4081"), "{ours}");
+    assert!(text.contains("mean of the middle half") && text.contains("Rows stand by kind"));
+    for claim in &comparison.claims {
+        assert!(text.contains(&format!("✓ {}", claim.statement.split(',').next().unwrap())), "{text}");
+    }
+    assert!(text.contains("break-even against one-cycle (tuned): after 1 training"));
+    assert!(!text.contains("diverged "), "no run did");
+    comparison.methods[3].diverged = 7;
+    comparison.methods[0].test_loss.lo = 1.234e-7;
+    let text = terminal::text(&comparison, false);
+    assert!(widest(&text) <= 80 && text.contains("diverged") && text.contains("[1.234e-7, 0.4016]"), "{text}");
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn the_wide_table_has_every_column() {
+    let comparison = demo();
+    let text = terminal::text(&comparison, true);
+    let of = |method: &MethodResult| lrpilot::report::table::cells(method);
+    for method in &comparison.methods {
+        let line = text.lines().find(|line| line.starts_with(&format!(" {} ", method.name))).unwrap();
+        assert!(of(method).iter().all(|cell| line.contains(cell)), "{line}");
+    }
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_claim_that_did_not_hold_says_so() {
+    let mut comparison = demo();
+    comparison.claims[0].held = false;
+    let text = terminal::text(&comparison, false);
+    let statement = &comparison.claims[0].statement;
+    assert!(text.contains(&format!("✗ {statement}\n  did not hold: 0.4081 against")), "{text}");
 }

@@ -2,12 +2,13 @@
 
 use super::{GlobalArgs, context, error::print, output, run_folder};
 use crate::Result;
-use crate::report::table;
+use crate::record::Kind;
+use crate::report::terminal;
 use crate::run::compare::tuning_seeds;
 use crate::run::learner::Learner;
 use crate::run::sensitivity::sensitivities;
 use crate::run::stop::StopFlag;
-use crate::run::{CompareOptions, compare};
+use crate::run::{CompareOptions, PolicyGroup, compare};
 use crate::store::files::RunFiles;
 use crate::store::identity::sha256_hex;
 use crate::store::journal::Store;
@@ -43,6 +44,9 @@ pub struct CompareArgs {
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
+    /// Print every column of the table, however wide.
+    #[arg(long)]
+    pub wide: bool,
     /// Change a value of the configuration; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -72,8 +76,8 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
     let command = info.command.clone();
     let options = CompareOptions {
         policies: vec![
-            ("lrpilot".into(), "learned".into(), policies),
-            ("lrpilot: untrained policy".into(), "control".into(), vec![untrained]),
+            PolicyGroup { name: "lrpilot".into(), kind: Kind::Learned, policies },
+            PolicyGroup { name: "lrpilot: untrained policy".into(), kind: Kind::Control, policies: vec![untrained] },
         ],
         budget_epochs: budget,
         child_seeds: args.child_seeds as usize,
@@ -88,12 +92,11 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
         let host = context::host();
         let around = context::run_context(&*progress, stop, &host);
         let (comparison, _) = context::on_threads(global, || compare(&*source, &options, Some(store), &around))?;
-        let (_, _, policies) = &options.policies[0];
         output::write_comparison(files, &comparison)?;
-        output::write_sensitivities(files, &sensitivities(&config, &source, &policies[0])?)?;
+        output::write_sensitivities(files, &sensitivities(&config, &source, &options.policies[0].policies[0])?)?;
         output::write_report(files, info)?;
         Ok(comparison)
     })?;
-    print(&table::terminal(&comparison))?;
+    print(&terminal::text(&comparison, args.wide))?;
     print(&format!("report: {}", RunFiles::new(&args.out).report().display()))
 }

@@ -3,7 +3,7 @@
 use super::command::CommandLine;
 use super::{GlobalArgs, context, error::print, output, run_folder};
 use crate::report::svg::{LrSeries, lr_chart};
-use crate::report::table;
+use crate::report::terminal;
 use crate::run::demo::{DemoOptions, DemoResult, check, demo};
 use crate::run::sensitivity::sensitivities;
 use crate::run::stop::StopFlag;
@@ -38,6 +38,9 @@ pub struct DemoArgs {
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
+    /// Print every column of the table, however wide.
+    #[arg(long)]
+    pub wide: bool,
     /// Change a value of the configuration; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -78,7 +81,7 @@ pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> 
         Ok(result)
     })?;
     let files = RunFiles::new(out);
-    print(&table::terminal(&result.comparison))?;
+    print(&terminal::text(&result.comparison, args.wide))?;
     print(&format!("policy: {}", files.policy().display()))?;
     print(&format!("report: {}", files.report().display()))
 }
@@ -130,7 +133,7 @@ fn picture(result: &DemoResult) -> String {
                 (log_sum / runs.len() as f64).exp()
             };
             let points = (0..length).map(|i| ((i + 1) as f64, mean(i))).collect();
-            LrSeries { name: name.trim_end_matches(" (tuned)").into(), points, band: None }
+            LrSeries { name: name.trim_end_matches(" (tuned)").into(), points }
         })
         .collect();
     lr_chart(&series)

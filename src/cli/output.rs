@@ -2,8 +2,8 @@
 //!
 //! The report is made from the files of the folder alone, so `lrpilot report` writes the same one again.
 
-use crate::record::{Comparison, RunRecord, UpdateRecord};
-use crate::report::html::{Provenance, ReportInput, Sensitivity, render};
+use crate::record::{Comparison, RunRecord, Stage, UpdateRecord};
+use crate::report::html::{Origin, ReportInput, Sensitivity, render};
 use crate::report::table;
 use crate::store::atomic::write_atomic;
 use crate::store::files::{POLICY_FOLDERS, RunFiles};
@@ -44,13 +44,7 @@ pub fn write_report(files: &RunFiles, info: &RunInfo) -> Result<()> {
         runs: evaluation_runs(files)?,
         updates: updates(files)?,
         sensitivities: read_json(&files.sensitivities())?.unwrap_or_default(),
-        tables: Vec::new(),
-        provenance: Provenance {
-            command: info.command.clone(),
-            version: info.version.clone(),
-            machine: info.machine.clone(),
-            ..Provenance::default()
-        },
+        origin: Origin { command: info.command.clone(), version: info.version.clone(), machine: info.machine.clone() },
     };
     write_atomic(&files.report(), render(&input)?.as_bytes())
 }
@@ -71,7 +65,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// the program have made the same run, the later one counts.
 fn evaluation_runs(files: &RunFiles) -> Result<Vec<RunRecord>> {
     let records: Vec<RunRecord> = read_lines(&files.results())?;
-    let evaluated = records.into_iter().filter(|r| r.stage == "compare");
+    let evaluated = records.into_iter().filter(|r| r.stage == Stage::Compare);
     let by_identity: BTreeMap<_, _> = evaluated.map(|r| ((r.method.clone(), r.policy_seed, r.seed), r)).collect();
     Ok(by_identity.into_values().collect())
 }

@@ -2,7 +2,7 @@
 
 use super::{GlobalArgs, context, error::print, run_folder};
 use crate::Result;
-use crate::paper::document::{figures, markdown};
+use crate::paper::document::{figure_files, markdown};
 use crate::paper::page::html;
 use crate::paper::tables::results;
 use crate::paper::{self, Experiment, Part, Scale, Sources, choose, plan};
@@ -89,7 +89,7 @@ pub fn run(args: &PaperArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
     const MOST_AGENTS: u64 = 1000;
     super::check_last_seed(args.seed, MOST_AGENTS)?;
     let scale = args.scale.0;
-    let all = plan(scale, args.seed);
+    let all = plan(scale, args.seed)?;
     let experiments: Vec<Experiment> = args.only.iter().map(|e| e.0).collect();
     let chosen = choose(&all, &experiments);
     let sources = Sources::new(&all, Some(&context::data_dir(global)))?;
@@ -106,7 +106,7 @@ pub fn run(args: &PaperArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
         let around = context::run_context(&*progress, stop, &host);
         let runs = context::on_threads(global, || paper::run(files.folder(), &all, &chosen, &sources, &around))?;
         let results = results(scale, args.seed, &runs, &all, &context::machine())?;
-        for (name, svg) in figures(&results) {
+        for (name, svg) in figure_files(&results) {
             write_atomic(&files.folder().join(name), svg.as_bytes())?;
         }
         let text = markdown(&results);

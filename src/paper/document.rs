@@ -68,7 +68,7 @@ impl PaperFigure {
 }
 
 /// File name and content of each figure.
-pub fn figures(results: &PaperResults) -> Vec<(String, String)> {
+pub fn figure_files(results: &PaperResults) -> Vec<(String, String)> {
     results.figures.iter().map(|f| (format!("{}.svg", f.name), f.svg())).collect()
 }
 

@@ -5,20 +5,22 @@
 //! seeds of the evaluation, so methods are paired.
 
 pub mod document;
+mod evidence;
 mod figures;
+pub mod names;
 pub mod page;
 pub mod plan;
 pub mod reported;
 pub mod scale;
 pub mod tables;
 
+pub use names::PartId;
 pub use plan::{Experiment, Part, Work, plan};
 pub use scale::{Data, Scale};
 
 use crate::env::Formulation;
-use crate::record::RunRecord;
 use crate::record::progress::{Progress, Silent, Status};
-use crate::run::compare::final_loss;
+use crate::record::{RunRecord, Stage};
 use crate::run::config::RunConfig;
 use crate::run::jobs::{JobSpec, Jobs};
 use crate::run::session::{RunContext, learn_side_by_side};
@@ -34,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The finished runs of each part, by its identifier.
-pub type Runs = BTreeMap<String, Vec<RunRecord>>;
+pub type Runs = BTreeMap<PartId, Vec<RunRecord>>;
 
 /// Data sets loaded once, and the source of every task on them.
 pub struct Sources {
@@ -118,8 +120,8 @@ impl Progress for InEpochs<'_> {
     }
 }
 
-fn find<'a>(all: &'a [Part], id: &str) -> Result<&'a Part> {
-    all.iter().find(|p| p.id == id).ok_or_else(|| Error::Bug(format!("there is no part {id}")))
+fn find<'a>(all: &'a [Part], id: &PartId) -> Result<&'a Part> {
+    all.iter().find(|p| p.id == *id).ok_or_else(|| Error::Bug(format!("there is no part {id}")))
 }
 
 /// The task that a part trains, its own or that of the grid it refers to.
@@ -153,8 +155,8 @@ fn part_jobs(
 ) -> Result<Vec<JobSpec>> {
     let job = |schedule: Schedule, initial_lr: Option<f64>, seed: u64, policy_seed: Option<u64>| JobSpec {
         task: source.identity(),
-        stage: "paper".into(),
-        name: part.id.clone(),
+        stage: Stage::Paper,
+        name: part.id.to_string(),
         schedule,
         initial_lr,
         seed,
@@ -171,9 +173,9 @@ fn part_jobs(
             let Work::Runs { schedule, .. } = &find(all, grid)?.work else {
                 return Err(Error::Bug(format!("{grid} is no grid")));
             };
-            let spec = source.spec();
+            let chance = source.spec().chance_loss;
             let records = runs.get(grid).map_or(&[][..], Vec::as_slice);
-            let best = records.iter().min_by(|a, b| final_loss(a, spec).total_cmp(&final_loss(b, spec)));
+            let best = records.iter().min_by(|a, b| a.penalised_loss(chance).total_cmp(&b.penalised_loss(chance)));
             let lr = best.and_then(|r| r.initial_lr).ok_or_else(|| Error::Bug(format!("{grid} was not run")))?;
             let method = || Schedule::OpenLoop { schedule: schedule.clone(), lr };
             Ok(seeds.iter().map(|seed| job(method(), Some(lr), *seed, None)).collect())
@@ -193,7 +195,7 @@ fn part_jobs(
             let mut jobs = Vec::new();
             for record in records.iter().filter(|r| r.policy_seed == first) {
                 let lrs: Vec<f64> = record.curve.iter().map(|c| c.lr).collect();
-                // The source's seed stands where an agent's runs have that of the policy.
+                // For replays, `policy_seed` holds the seed of the source run.
                 let replay = |seed: &u64| job(Schedule::Replay { lrs: lrs.clone() }, None, *seed, Some(record.seed));
                 jobs.extend(seeds.iter().map(replay));
             }
@@ -205,38 +207,42 @@ fn part_jobs(
 /// The parts of the chosen experiments, and those that they refer to.
 pub fn choose<'a>(all: &'a [Part], experiments: &[Experiment]) -> Vec<&'a Part> {
     let wanted = |p: &&Part| experiments.is_empty() || experiments.contains(&p.experiment);
-    let referred: Vec<&str> = all
+    let referred: Vec<&PartId> = all
         .iter()
         .filter(wanted)
         .filter_map(|p| match &p.work {
-            Work::Replay { agent, .. } => Some(agent.as_str()),
-            Work::Best { grid, .. } => Some(grid.as_str()),
+            Work::Replay { agent, .. } => Some(agent),
+            Work::Best { grid, .. } => Some(grid),
             _ => None,
         })
         .collect();
-    all.iter().filter(|p| wanted(p) || referred.contains(&p.id.as_str())).collect()
+    all.iter().filter(|p| wanted(p) || referred.contains(&&p.id)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paper::names::{Agent, Optimizer};
 
     /// The four MNIST rows share lrpilot's agents; anything else that differs is learned in a folder of its own.
     #[test]
     fn agents_are_kept_by_their_configuration() {
-        let parts = plan(Scale::Laptop, 0);
-        let folders = |id: &str| -> Vec<PathBuf> {
+        let parts = plan(Scale::Laptop, 0).unwrap();
+        let folders = |id: &PartId| -> Vec<PathBuf> {
             match &find(&parts, id).unwrap().work {
                 Work::Agent { configs, .. } => configs.iter().map(|c| agent_folder(Path::new("run"), c)).collect(),
                 _ => Vec::new(),
             }
         };
-        let shared = folders("mnist/lrpilot/5e-4");
-        assert_eq!(shared, folders("mnist/lrpilot/1e-2"));
-        assert!(!find(&parts, "mnist/lrpilot/5e-4").unwrap().is_learned_before(&parts));
-        assert!(find(&parts, "mnist/lrpilot/1e-2").unwrap().is_learned_before(&parts));
-        let others = ["mnist/agent/5e-4", "mnist/agent/1e-2", "cifar-100/lrpilot/5e-3", "mnist/lrpilot/adam/lr"];
-        let mut all: Vec<PathBuf> = others.into_iter().flat_map(folders).chain(shared).collect();
+        let ours = |data, lr| PartId::agent(data, Agent::Lrpilot, lr);
+        let (first, last) = (ours(Data::Mnist, 5e-4), ours(Data::Mnist, 1e-2));
+        let shared = folders(&first);
+        assert_eq!(shared, folders(&last));
+        assert!(!find(&parts, &first).unwrap().is_learned_before(&parts));
+        assert!(find(&parts, &last).unwrap().is_learned_before(&parts));
+        let papers = |lr| PartId::agent(Data::Mnist, Agent::Paper, lr);
+        let others = [papers(5e-4), papers(1e-2), ours(Data::Cifar100, 5e-3), PartId::over(Optimizer::Adam)];
+        let mut all: Vec<PathBuf> = others.iter().flat_map(folders).chain(shared).collect();
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 25, "five policies each");

@@ -34,7 +34,7 @@ impl PaperTable {
 /// [`Error::Bug`] only if the program's own template fails.
 ///
 /// ```
-/// use lrpilot::paper::document::{PaperResults, html};
+/// use lrpilot::paper::{document::PaperResults, page::html};
 /// assert!(html(&PaperResults { scale: "<smoke>".into(), ..PaperResults::default() })?.contains("&#60;smoke&#62;"));
 /// # Ok::<(), lrpilot::Error>(())
 /// ```

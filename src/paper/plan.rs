@@ -1,8 +1,10 @@
 //! What the paper's tables and figures take: a list of parts, each of which can be run alone.
 
+use crate::Result;
 use crate::env::Reward;
 use crate::nn::OptimizerSpec;
 use crate::nn::optimizer::line_search::LineSearchConfig;
+use crate::paper::names::{Ablation, Agent, KnobTask, Optimizer, PartId, Scheduler};
 use crate::paper::scale::{Data, Scale};
 use crate::rng::{Purpose, derive_seed};
 use crate::run::compare::log_grid;
@@ -64,7 +66,7 @@ impl Experiment {
 #[derive(Clone, Debug)]
 pub struct Part {
     /// Identifier.
-    pub id: String,
+    pub id: PartId,
     /// What it belongs to.
     pub experiment: Experiment,
     /// What is to be done.
@@ -88,7 +90,7 @@ pub enum Work {
     /// Train with the best learning rate of a grid again on fresh seeds: the smallest of 100 losses is a lucky one.
     Best {
         /// Identifier of the grid.
-        grid: String,
+        grid: PartId,
         /// Fresh seeds.
         seeds: Vec<u64>,
     },
@@ -104,7 +106,7 @@ pub enum Work {
     /// Replay the schedule that policy 1 of an agent made on each seed on all seeds.
     Replay {
         /// Identifier of the agent.
-        agent: String,
+        agent: PartId,
         /// Its task.
         task: SupervisedConfig,
         /// The seeds.
@@ -153,12 +155,12 @@ impl Part {
         }
     }
 
-    /// Epochs of one of its runs; 0 where another part knows.
+    /// Epochs of one of its runs; 0 for [`Work::Best`], whose task is its grid's.
     pub fn horizon(&self) -> usize {
         self.task().map_or(0, |t| t.horizon)
     }
 
-    /// The task; `None` where another part knows.
+    /// The task; `None` for [`Work::Best`], whose task is its grid's.
     pub fn task(&self) -> Option<&SupervisedConfig> {
         match &self.work {
             Work::Runs { task, .. } | Work::Replay { task, .. } => Some(task),
@@ -171,44 +173,6 @@ impl Part {
 /// Epochs of an interval of `task`; all of this plan's are whole numbers of epochs.
 pub fn epochs_per_interval(task: &SupervisedConfig) -> u64 {
     task.interval_steps.map_or(1, |steps| (steps / task.steps_per_epoch()) as u64)
-}
-
-/// The optimizers of the paper's grids, by the names of its tables.
-pub fn grid_optimizers() -> [(&'static str, OptimizerSpec); 4] {
-    let named = |name: &str| optimizer(name);
-    [("sgd", named("sgd")), ("adadelta", named("adadelta")), ("adam", named("adam")), ("adagrad", named("adagrad"))]
-}
-
-/// PyTorch's defaults of the optimizer called `name`, which is one of ours.
-fn optimizer(name: &str) -> OptimizerSpec {
-    let (betas, eps) = ((0.9, 0.999), 1e-8);
-    match name {
-        "adam" => OptimizerSpec::Adam { betas, eps, weight_decay: 0.0 },
-        "adamw" => OptimizerSpec::Adamw { betas, eps, weight_decay: 1e-2 },
-        "adadelta" => OptimizerSpec::Adadelta { rho: 0.9, eps: 1e-6, weight_decay: 0.0 },
-        "adagrad" => {
-            OptimizerSpec::Adagrad { lr_decay: 0.0, eps: 1e-10, weight_decay: 0.0, initial_accumulator_value: 0.0 }
-        }
-        "rmsprop" => {
-            OptimizerSpec::Rmsprop { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false, weight_decay: 0.0 }
-        }
-        _ => OptimizerSpec::default(),
-    }
-}
-
-/// The schedulers of the paper's tables: none, PyTorch's ConstantLR and OneCycleLR with their defaults.
-fn scheduler(name: &str, horizon: usize) -> OpenLoop {
-    match name {
-        "constant-lr" => OpenLoop::ConstantLr { factor: 1.0 / 3.0, total_iters: 5 },
-        // PyTorch cycles momentum by default and then refuses Adadelta; it is left out for all of them.
-        "one-cycle" => OpenLoop::one_cycle(horizon).without_momentum(),
-        _ => OpenLoop::Constant {},
-    }
-}
-
-/// A learning rate as it stands in identifiers: `5e-4`.
-pub fn lr_name(lr: f64) -> String {
-    format!("{lr:e}")
 }
 
 /// Seeds of evaluations; those of grids and agents are others.
@@ -224,21 +188,24 @@ struct Planner {
 }
 
 /// All parts of `scale` from `seed`, in the order in which they are run.
-pub fn plan(scale: Scale, seed: u64) -> Vec<Part> {
+///
+/// # Errors
+/// As [`Optimizer::spec`].
+pub fn plan(scale: Scale, seed: u64) -> Result<Vec<Part>> {
     let mut planner = Planner { scale, seed, parts: Vec::new() };
     for experiment in Experiment::ALL {
         match experiment {
-            Experiment::Mnist => planner.mnist(),
-            Experiment::Cifar => planner.cifar(),
+            Experiment::Mnist => planner.mnist()?,
+            Experiment::Cifar => planner.cifar()?,
             Experiment::Steps => planner.steps(),
             Experiment::Sls => planner.sls(),
             Experiment::Ablations => planner.ablations(),
-            Experiment::Knobs => planner.knobs(),
-            Experiment::Optimizers => planner.optimizers(),
+            Experiment::Knobs => planner.knobs()?,
+            Experiment::Optimizers => planner.optimizers()?,
             Experiment::Replay => planner.replay(),
         }
     }
-    planner.parts
+    Ok(planner.parts)
 }
 
 impl Planner {
@@ -246,70 +213,82 @@ impl Planner {
         fresh_seeds(self.scale, self.seed)
     }
 
-    fn add(&mut self, experiment: Experiment, id: String, work: Work) {
+    fn add(&mut self, experiment: Experiment, id: PartId, work: Work) {
         self.parts.push(Part { id, experiment, work });
     }
 
     /// A grid on one seed, and its best learning rate on fresh ones.
-    fn grid(&mut self, experiment: Experiment, data: Data, (name, optimizer): (&str, OptimizerSpec), schedule: &str) {
-        let task = self.scale.task(data, optimizer);
-        let id = format!("{}/{name}/{schedule}", data.name());
-        let (lrs, schedule) = (log_grid(self.scale.grid_points()), scheduler(schedule, task.horizon));
+    fn grid(&mut self, experiment: Experiment, data: Data, optimizer: Optimizer, scheduler: Scheduler) -> Result<()> {
+        let task = self.scale.task(data, optimizer.spec()?);
+        let schedule = scheduler.schedule(task.horizon);
+        let lrs = log_grid(Scale::LR_RANGE, self.scale.grid_points());
         let seeds = vec![derive_seed(self.seed, Purpose::Episode, 1 << 62)];
-        self.add(experiment, format!("{id}/grid"), Work::Runs { task, schedule, lrs, seeds });
+        let grid = PartId::grid(data, optimizer, scheduler);
+        self.add(experiment, grid.clone(), Work::Runs { task, schedule, lrs, seeds });
         let seeds = self.fresh();
-        self.add(experiment, format!("{id}/best"), Work::Best { grid: format!("{id}/grid"), seeds });
+        self.add(experiment, PartId::best(data, optimizer, scheduler), Work::Best { grid, seeds });
+        Ok(())
     }
 
     /// The learning rates of the tables on fresh seeds.
-    fn at_lrs(&mut self, experiment: Experiment, data: Data, name: &str, schedule: &str, lrs: &[f64]) {
-        let task = self.scale.task(data, optimizer(name));
-        let id = format!("{}/{name}/{schedule}/runs", data.name());
-        let schedule = scheduler(schedule, task.horizon);
-        self.add(experiment, id, Work::Runs { task, schedule, lrs: lrs.to_vec(), seeds: self.fresh() });
+    fn table_lrs(
+        &mut self,
+        experiment: Experiment,
+        data: Data,
+        optimizer: Optimizer,
+        scheduler: Scheduler,
+        lrs: &[f64],
+    ) -> Result<()> {
+        let task = self.scale.task(data, optimizer.spec()?);
+        let schedule = scheduler.schedule(task.horizon);
+        let work = Work::Runs { task, schedule, lrs: lrs.to_vec(), seeds: self.fresh() };
+        self.add(experiment, PartId::table_lrs(data, optimizer, scheduler), work);
+        Ok(())
     }
 
     /// Agents of the seeds 0, 1, …: `make` configures each.
-    fn agent(&mut self, experiment: Experiment, id: &str, initial_lr: Option<f64>, make: impl Fn(u64) -> RunConfig) {
+    fn agent(&mut self, experiment: Experiment, id: PartId, initial_lr: Option<f64>, make: impl Fn(u64) -> RunConfig) {
         let configs = (0..self.scale.seeds()).map(|i| make(self.seed + i)).collect();
-        self.add(experiment, id.to_owned(), Work::Agent { configs, initial_lr, seeds: self.fresh() });
+        self.add(experiment, id, Work::Agent { configs, initial_lr, seeds: self.fresh() });
     }
 
     /// Agents of both formulations that start from `lr`.
     fn both_agents(&mut self, experiment: Experiment, data: Data, lr: f64) {
         let (scale, task) = (self.scale, self.scale.task(data, OptimizerSpec::default()));
-        let (data, name) = (data.name(), lr_name(lr));
         let paper = |seed| scale.paper_agent(task.clone(), lr, seed);
-        self.agent(experiment, &format!("{data}/agent/{name}"), Some(lr), paper);
+        self.agent(experiment, PartId::agent(data, Agent::Paper, lr), Some(lr), paper);
         let pilot = |seed| scale.pilot_agent(task.clone(), seed);
-        self.agent(experiment, &format!("{data}/lrpilot/{name}"), Some(lr), pilot);
+        self.agent(experiment, PartId::agent(data, Agent::Lrpilot, lr), Some(lr), pilot);
     }
 
-    fn mnist(&mut self) {
-        for (name, spec) in grid_optimizers() {
-            for schedule in ["none", "constant-lr", "one-cycle"] {
-                self.grid(Experiment::Mnist, Data::Mnist, (name, spec.clone()), schedule);
-                if schedule != "none" && name != "adagrad" {
-                    self.at_lrs(Experiment::Mnist, Data::Mnist, name, schedule, self.scale.lrs());
+    fn mnist(&mut self) -> Result<()> {
+        for optimizer in Optimizer::OF_GRIDS {
+            for scheduler in Scheduler::ALL {
+                self.grid(Experiment::Mnist, Data::Mnist, optimizer, scheduler)?;
+                if scheduler != Scheduler::None && optimizer != Optimizer::Adagrad {
+                    self.table_lrs(Experiment::Mnist, Data::Mnist, optimizer, scheduler, self.scale.lrs())?;
                 }
             }
         }
         for &lr in self.scale.lrs() {
             self.both_agents(Experiment::Mnist, Data::Mnist, lr);
         }
+        Ok(())
     }
 
-    fn cifar(&mut self) {
-        for (name, spec) in grid_optimizers().into_iter().take(3) {
-            self.grid(Experiment::Cifar, Data::Cifar100, (name, spec), "none");
-            self.at_lrs(Experiment::Cifar, Data::Cifar100, name, "one-cycle", &[Scale::CIFAR_LR]);
+    fn cifar(&mut self) -> Result<()> {
+        for optimizer in [Optimizer::Sgd, Optimizer::Adadelta, Optimizer::Adam] {
+            self.grid(Experiment::Cifar, Data::Cifar100, optimizer, Scheduler::None)?;
+            let lrs = [Scale::CIFAR_LR];
+            self.table_lrs(Experiment::Cifar, Data::Cifar100, optimizer, Scheduler::OneCycle, &lrs)?;
         }
         self.both_agents(Experiment::Cifar, Data::Cifar100, Scale::CIFAR_LR);
+        Ok(())
     }
 
     /// Agents of the paper's formulation with twice and five times the budget.
     fn steps(&mut self) {
-        let (scale, lr) = (self.scale, 1e-3);
+        let (scale, lr) = (self.scale, Scale::MNIST_LR);
         for budget in scale.step_budgets().into_iter().skip(1) {
             let task = scale.task(Data::Mnist, OptimizerSpec::default());
             let make = |seed| {
@@ -317,72 +296,77 @@ impl Planner {
                 config.set_budget(budget);
                 config
             };
-            self.agent(Experiment::Steps, &format!("mnist/agent/{budget}-steps"), Some(lr), make);
+            self.agent(Experiment::Steps, PartId::steps(budget), Some(lr), make);
         }
     }
 
     fn sls(&mut self) {
         let task = self.scale.task(Data::Mnist, OptimizerSpec::Sls(LineSearchConfig::default()));
+        let schedule = Scheduler::None.schedule(task.horizon);
         // The search ignores the learning rate.
-        let work = Work::Runs { task, schedule: OpenLoop::Constant {}, lrs: vec![1.0], seeds: self.fresh() };
-        self.add(Experiment::Sls, "mnist/sls".into(), work);
+        let work = Work::Runs { task, schedule, lrs: vec![1.0], seeds: self.fresh() };
+        self.add(Experiment::Sls, PartId::line_search(), work);
     }
 
     fn ablations(&mut self) {
-        let (scale, lr) = (self.scale, 1e-3);
+        let (scale, lr) = (self.scale, Scale::MNIST_LR);
         let task = scale.task(Data::Mnist, OptimizerSpec::default());
-        let rewards =
-            [("lambda-0", Reward::Paper { gamma: 10.0, lambda: 0.0 }), ("validation-loss", Reward::NegativeLoss {})];
-        for (name, reward) in rewards {
+        for ablation in Ablation::ALL {
             let make = |seed| {
                 let mut config = scale.paper_agent(task.clone(), lr, seed);
-                config.env.reward = Some(reward);
+                match ablation {
+                    Ablation::LambdaZero => config.env.reward = Some(Reward::Paper { gamma: 10.0, lambda: 0.0 }),
+                    Ablation::ValidationLoss => config.env.reward = Some(Reward::NegativeLoss {}),
+                    Ablation::AgentLr(agent_lr) => config.ppo.learning_rate = agent_lr,
+                }
                 config
             };
-            self.agent(Experiment::Ablations, &format!("mnist/agent/{name}"), Some(lr), make);
-        }
-        for agent_lr in [0.01, 0.05, 0.1] {
-            let make = |seed| {
-                let mut config = scale.paper_agent(task.clone(), lr, seed);
-                config.ppo.learning_rate = agent_lr;
-                config
-            };
-            self.agent(Experiment::Ablations, &format!("mnist/agent/agent-lr-{agent_lr}"), Some(lr), make);
+            self.agent(Experiment::Ablations, PartId::ablation(ablation), Some(lr), make);
         }
     }
 
     /// Learning rate alone, then with momentum and weight decay, over SGD and Adam.
-    fn knobs(&mut self) {
+    fn knobs(&mut self) -> Result<()> {
         let scale = self.scale;
-        let sgd = OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-        for (name, optimizer) in [("sgd-momentum", sgd), ("adam", optimizer("adam"))] {
+        for knob_task in KnobTask::BOTH {
+            let optimizer = match knob_task {
+                KnobTask::SgdMomentum => OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 },
+                KnobTask::Adam => Optimizer::Adam.spec()?,
+            };
             let task = scale.task(Data::Mnist, optimizer);
             let alone = |seed| scale.pilot_agent(task.clone(), seed);
-            self.agent(Experiment::Knobs, &format!("mnist/lrpilot/{name}/lr"), None, alone);
+            self.agent(Experiment::Knobs, PartId::knobs(knob_task, false), None, alone);
             let with_knobs = |seed| {
                 let mut config = scale.pilot_agent(task.clone(), seed);
                 config.env.hyperparameters = HyperparameterRange::all();
                 config
             };
-            self.agent(Experiment::Knobs, &format!("mnist/lrpilot/{name}/knobs"), None, with_knobs);
+            self.agent(Experiment::Knobs, PartId::knobs(knob_task, true), None, with_knobs);
         }
+        Ok(())
     }
 
-    fn optimizers(&mut self) {
+    /// Every optimizer but Adam, whose agents are among those of [`Experiment::Knobs`].
+    fn optimizers(&mut self) -> Result<()> {
         let scale = self.scale;
-        for name in ["sgd", "adamw", "adadelta", "adagrad", "rmsprop"] {
-            let task = scale.task(Data::Mnist, optimizer(name));
+        for optimizer in Optimizer::ALL.into_iter().filter(|o| *o != Optimizer::Adam) {
+            let task = scale.task(Data::Mnist, optimizer.spec()?);
             let make = |seed| scale.pilot_agent(task.clone(), seed);
-            self.agent(Experiment::Optimizers, &format!("mnist/lrpilot/{name}"), None, make);
+            self.agent(Experiment::Optimizers, PartId::over(optimizer), None, make);
         }
+        Ok(())
     }
 
     fn replay(&mut self) {
-        let (task, name) = (self.scale.task(Data::Mnist, OptimizerSpec::default()), lr_name(1e-3));
-        for method in ["agent", "lrpilot"] {
-            let task = if method == "lrpilot" { self.scale.with_decisions(task.clone()) } else { task.clone() };
-            let work = Work::Replay { agent: format!("mnist/{method}/{name}"), task, seeds: self.fresh() };
-            self.add(Experiment::Replay, format!("mnist/{method}/replay"), work);
+        let task = self.scale.task(Data::Mnist, OptimizerSpec::default());
+        for who in Agent::BOTH {
+            let task = match who {
+                Agent::Paper => task.clone(),
+                Agent::Lrpilot => self.scale.with_decisions(task.clone()),
+            };
+            let agent = PartId::agent(Data::Mnist, who, Scale::MNIST_LR);
+            let work = Work::Replay { agent, task, seeds: self.fresh() };
+            self.add(Experiment::Replay, PartId::replay(who), work);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The paper's own numbers, transcribed in `paper/reported.toml`.
 
+use crate::paper::Data;
+use crate::paper::names::Scheduler;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -9,7 +11,7 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct Reported {
     /// Table 1, one entry for each data set.
-    pub summary: Vec<Summary>,
+    pub summary: Vec<SummaryRow>,
     /// Tables 2 to 10.
     pub table: Vec<ReportedTable>,
     /// Where the numbers contradict each other or what is known.
@@ -18,9 +20,9 @@ pub struct Reported {
 
 /// A row of Table 1.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Summary {
-    /// `mnist` or `cifar-100`.
-    pub data: String,
+pub struct SummaryRow {
+    /// Which data set.
+    pub data: Data,
     /// Final loss by method, e.g. `adam-sch`.
     #[serde(flatten)]
     pub losses: BTreeMap<String, f64>,
@@ -32,10 +34,10 @@ pub struct Summary {
 pub struct ReportedTable {
     /// Its number.
     pub number: u32,
-    /// `mnist` or `cifar-100`.
-    pub data: String,
-    /// `constant-lr` or `one-cycle`.
-    pub scheduler: String,
+    /// Which data set.
+    pub data: Data,
+    /// The scheduler of the rows that end in `-Sch`.
+    pub scheduler: Scheduler,
     /// Initial and agent learning rate.
     pub lr: f64,
     /// Method, best final loss, average final loss, whether a divergent case exists.
@@ -59,7 +61,7 @@ impl Reported {
     /// [`Error::Bug`] if it is not what this program expects.
     ///
     /// ```
-    /// let reported = lrpilot::paper::document::Reported::load()?;
+    /// let reported = lrpilot::paper::reported::Reported::load()?;
     /// assert_eq!(reported.table[0].rows[1], ("SGD".to_string(), 0.034583, 0.189786, true));
     /// # Ok::<(), lrpilot::Error>(())
     /// ```

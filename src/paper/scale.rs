@@ -7,6 +7,7 @@ use crate::nn::model::ModelSpec;
 use crate::run::config::{LearnConfig, RunConfig};
 use crate::task::data::{DatasetName, SplitConfig};
 use crate::task::{SupervisedConfig, TaskConfig};
+use serde::Deserialize;
 
 /// The three sizes. Methods, tables and figures are the same in all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +21,13 @@ pub enum Scale {
 }
 
 /// The two data sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Data {
     /// MNIST.
+    #[serde(rename = "mnist")]
     Mnist,
     /// CIFAR-100 with its 100 classes.
+    #[serde(rename = "cifar-100")]
     Cifar100,
 }
 
@@ -34,6 +37,14 @@ impl Data {
         match self {
             Data::Mnist => "mnist",
             Data::Cifar100 => "cifar-100",
+        }
+    }
+
+    /// The name in headings.
+    pub fn title(self) -> &'static str {
+        match self {
+            Data::Mnist => "MNIST",
+            Data::Cifar100 => "CIFAR-100",
         }
     }
 }
@@ -94,6 +105,12 @@ impl Scale {
         &[5e-4, 1e-3, 5e-3, 1e-2]
     }
 
+    /// The initial learning rate of single experiments on MNIST.
+    pub const MNIST_LR: f64 = 1e-3;
+
+    /// The range of the grid of initial learning rates (paper §3).
+    pub const LR_RANGE: (f64, f64) = (1e-6, 1.0);
+
     /// The initial learning rate on CIFAR-100 (paper, Table 10).
     pub const CIFAR_LR: f64 = 5e-3;
 
@@ -117,7 +134,7 @@ impl Scale {
             batch_size: 64,
             interval_steps: None,
             horizon,
-            lr_bounds: (1e-6, 1.0),
+            lr_bounds: Self::LR_RANGE,
         }
     }
 
@@ -149,7 +166,7 @@ impl Scale {
     /// anchor overfits within ten epochs, and for the same reason the reward is capped.
     ///
     /// Settings were chosen at laptop scale with agent and evaluation seeds that the tables do not use;
-    /// `docs/results.md` says what was tried.
+    /// `docs/lab/results.md` says what was tried.
     pub fn pilot_agent(self, task: SupervisedConfig, seed: u64) -> RunConfig {
         let (initial_lr, reward) = match task.dataset {
             DatasetName::Cifar100 => {

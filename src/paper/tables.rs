@@ -2,95 +2,15 @@
 
 use crate::Result;
 use crate::paper::document::{PaperResults, PaperTable};
+use crate::paper::evidence::{BestAndMean, Evidence};
 use crate::paper::figures::figures;
-use crate::paper::plan::{Work, grid_optimizers, lr_name};
-use crate::paper::reported::Reported;
-use crate::paper::reported::ReportedTable;
+use crate::paper::names::{Ablation, Agent, KnobTask, Optimizer, PartId, Row, Scheduler};
+use crate::paper::plan::{Experiment, Work};
+use crate::paper::reported::{Reported, ReportedTable};
 use crate::paper::{Data, Part, Runs, Scale};
-use crate::record::statistics::{estimate, replace_non_finite};
 use crate::record::{Estimate, RunRecord};
 use crate::report::format::{count, estimate as estimate_text, learning_rate, significant};
 use crate::schedule::distance::{log_area, warped};
-
-/// The runs with what is needed to read them.
-pub(super) struct Evidence<'a> {
-    pub scale: Scale,
-    pub seed: u64,
-    pub runs: &'a Runs,
-    pub parts: &'a [Part],
-}
-
-/// What a set of runs comes to.
-struct Outcome {
-    best: f64,
-    average: f64,
-    diverged: usize,
-    runs: usize,
-}
-
-impl Evidence<'_> {
-    /// The runs of a part; none where it was not run.
-    pub fn of(&self, id: &str) -> &[RunRecord] {
-        self.runs.get(id).map_or(&[], Vec::as_slice)
-    }
-
-    /// Epochs of an interval of a part's curves.
-    pub fn epochs_per_interval(&self, id: &str) -> u64 {
-        self.parts.iter().find(|p| p.id == id).map_or(1, Part::epochs_per_interval)
-    }
-
-    pub fn command(&self, experiment: &str) -> String {
-        let Evidence { scale, seed, .. } = self;
-        format!("lrpilot paper --scale {} --seed {seed} --only {experiment}", scale.name())
-    }
-
-    pub fn seeds(&self) -> String {
-        let last = self.seed + self.scale.seeds() - 1;
-        format!("agent seeds {} to {last}, {} fresh seeds for each evaluation", self.seed, self.scale.seeds())
-    }
-
-    /// Ten times the loss of knowing nothing: what a diverged run counts as in an interquartile mean.
-    fn penalty(&self, data: &str) -> f64 {
-        let classes: f64 = if data == Data::Cifar100.name() && self.scale != Scale::Smoke { 100.0 } else { 10.0 };
-        10.0 * classes.ln()
-    }
-
-    /// Interquartile mean of the final validation loss with its interval, resampled within policies.
-    fn estimate(&self, records: &[RunRecord], data: &str) -> Result<Option<Estimate>> {
-        if records.is_empty() {
-            return Ok(None);
-        }
-        let losses: Vec<f64> = records.iter().map(final_loss).collect();
-        let strata: Vec<u64> = records.iter().map(|r| r.policy_seed.unwrap_or(0)).collect();
-        estimate(&replace_non_finite(&losses, self.penalty(data)), &strata, self.seed).map(Some)
-    }
-}
-
-/// Validation-B loss at the end; NaN for a run that diverged.
-pub(super) fn final_loss(run: &RunRecord) -> f64 {
-    run.curve.last().map_or(f64::NAN, |c| c.val_loss_b)
-}
-
-impl Outcome {
-    fn new(records: &[RunRecord]) -> Option<Outcome> {
-        let finite: Vec<f64> = records.iter().map(final_loss).filter(|l| l.is_finite()).collect();
-        (!records.is_empty()).then(|| Outcome {
-            best: finite.iter().copied().fold(f64::NAN, f64::min),
-            average: finite.iter().sum::<f64>() / finite.len() as f64,
-            diverged: records.len() - finite.len(),
-            runs: records.len(),
-        })
-    }
-
-    fn cells(outcome: Option<&Outcome>) -> [String; 3] {
-        match outcome {
-            Some(o) => {
-                [significant(o.best), significant(o.average), format!("{} of {}", o.diverged, count(o.runs as u64))]
-            }
-            None => ["not run", "", ""].map(String::from),
-        }
-    }
-}
 
 /// Tables and figures from whatever was run.
 ///
@@ -100,12 +20,12 @@ pub fn results(scale: Scale, seed: u64, runs: &Runs, parts: &[Part], machine: &s
     let evidence = Evidence { scale, seed, runs, parts };
     let reported = Reported::load()?;
     let mut findings: Vec<String> = reported.general_notes().map(String::from).collect();
-    let mut tables = vec![summary_table(&evidence, &reported)];
+    let mut tables = vec![summary_table(&evidence, &reported)?];
     let (mut held, mut judged) = (0, 0);
     for table in &reported.table {
         let (made, below) = method_table(&evidence, &reported, table)?;
         tables.push(made);
-        if let (Some(below), "mnist") = (below, table.data.as_str()) {
+        if let (Some(below), Data::Mnist) = (below, table.data) {
             judged += 1;
             held += usize::from(below);
         }
@@ -136,26 +56,32 @@ pub fn results(scale: Scale, seed: u64, runs: &Runs, parts: &[Part], machine: &s
     Ok(PaperResults { scale: scale.description().into(), machine: machine.into(), findings, tables, figures })
 }
 
-/// The identifiers of a row: all its runs, and those on fresh seeds.
-fn row_parts(table: &ReportedTable, method: &str) -> (String, String) {
-    let (data, lr) = (&table.data, lr_name(table.lr));
-    let lower = method.to_lowercase();
-    match lower.strip_suffix("-sch") {
-        _ if lower == "agent" || lower == "lrpilot" => {
-            let id = format!("{data}/{lower}/{lr}");
-            (id.clone(), id)
+/// The runs of a row: all of them, and those on fresh seeds.
+fn row_runs(e: &Evidence<'_>, table: &ReportedTable, row: Row) -> (Vec<RunRecord>, Vec<RunRecord>) {
+    let all_of = |id: &PartId| e.of(id).to_vec();
+    match row {
+        Row::Agent(agent) => {
+            let runs = all_of(&PartId::agent(table.data, agent, table.lr));
+            (runs.clone(), runs)
         }
-        Some(optimizer) => {
-            let id = format!("{data}/{optimizer}/{}/runs", table.scheduler);
-            (id.clone(), id)
+        Row::Scheduled(optimizer) => {
+            let mut runs = all_of(&PartId::table_lrs(table.data, optimizer, table.scheduler));
+            runs.retain(|r| r.initial_lr == Some(table.lr));
+            (runs.clone(), runs)
         }
-        None => (format!("{data}/{lower}/none/grid"), format!("{data}/{lower}/none/best")),
+        Row::Plain(optimizer) => {
+            let of = |id: fn(Data, Optimizer, Scheduler) -> PartId| all_of(&id(table.data, optimizer, Scheduler::None));
+            (of(PartId::grid), of(PartId::best))
+        }
     }
 }
 
-fn at_lr(records: &[RunRecord], table: &ReportedTable, id: &str) -> Vec<RunRecord> {
-    let all = !id.ends_with("/runs");
-    records.iter().filter(|r| all || r.initial_lr == Some(table.lr)).cloned().collect()
+/// The experiment that trains on `data`.
+fn experiment_of(data: Data) -> Experiment {
+    match data {
+        Data::Mnist => Experiment::Mnist,
+        Data::Cifar100 => Experiment::Cifar,
+    }
 }
 
 /// One of Tables 2 to 10, and whether lrpilot is at or below every other row.
@@ -164,21 +90,20 @@ fn method_table(e: &Evidence<'_>, reported: &Reported, table: &ReportedTable) ->
     let mut estimates: Vec<(String, Estimate)> = Vec::new();
     let ours = ("lrpilot".to_owned(), f64::NAN, f64::NAN, false);
     for (method, best, average, diverges) in table.rows.iter().chain([&ours]) {
-        let (all_id, fresh_id) = row_parts(table, method);
-        let all = at_lr(e.of(&all_id), table, &all_id);
-        let fresh = e.estimate(&at_lr(e.of(&fresh_id), table, &fresh_id), &table.data)?;
-        let mut cells = match method.as_str() {
-            "lrpilot" => vec!["—".to_owned(); 3],
+        let row = Row::named(method)?;
+        let (all, fresh) = row_runs(e, table, row);
+        let fresh = e.estimate(&fresh, table.data)?;
+        let mut cells = match row {
+            Row::Agent(Agent::Lrpilot) => vec!["—".to_owned(); 3],
             _ => vec![significant(*best), significant(*average), if *diverges { "yes" } else { "no" }.into()],
         };
-        cells.extend(Outcome::cells(Outcome::new(&all).as_ref()));
+        cells.extend(BestAndMean::cells(&all));
         cells.push(fresh.as_ref().map_or(String::new(), estimate_text));
         rows.push((method.clone(), cells));
         estimates.extend(fresh.map(|f| (method.clone(), f)));
     }
     let (verdict, below) = verdict(table, &estimates);
-    let scheduler = if table.scheduler == "one-cycle" { "OneCycleLR" } else { "ConstantLR" };
-    let data = if table.data == "mnist" { "MNIST" } else { "CIFAR-100" };
+    let (data, scheduler) = (table.data.title(), table.scheduler.title());
     let made = PaperTable {
         title: format!("Table {}: {data}, {scheduler}, learning rate {}", table.number, learning_rate(table.lr)),
         columns: [
@@ -196,7 +121,7 @@ fn method_table(e: &Evidence<'_>, reported: &Reported, table: &ReportedTable) ->
         rows,
         verdict,
         notes: reported.notes(table.number).map(String::from).collect(),
-        command: e.command(&table.data),
+        command: e.command(&[experiment_of(table.data)]),
         seeds: e.seeds(),
     };
     Ok((made, below))
@@ -234,7 +159,7 @@ fn verdict(table: &ReportedTable, ours: &[(String, Estimate)]) -> (Vec<String>, 
         }
     }
     // The best rows end at one loss there: what an agent has to match is a schedule that needs none.
-    if let ("cifar-100", Some(own), Some(schedule)) = (table.data.as_str(), of("lrpilot"), of("SGD-Sch")) {
+    if let (Data::Cifar100, Some(own), Some(schedule)) = (table.data, of("lrpilot"), of("SGD-Sch")) {
         sentences.push(format!(
             "Ours: lrpilot at {} is {} SGD with OneCycleLR at {}.",
             significant(own.iqm),
@@ -255,45 +180,47 @@ fn relation(own: &Estimate, other: &Estimate) -> &'static str {
 }
 
 /// Table 1: one learning rate for each data set, "-Sch" being OneCycleLR (Tables 6 and 10 have the same runs).
-fn summary_table(e: &Evidence<'_>, reported: &Reported) -> PaperTable {
+fn summary_table(e: &Evidence<'_>, reported: &Reported) -> Result<PaperTable> {
     let methods = ["agent", "sgd", "adadelta", "adam", "sgd-sch", "adadelta-sch", "adam-sch", "lrpilot"];
     let mut rows = Vec::new();
     for summary in &reported.summary {
-        let number = if summary.data == "mnist" { 6 } else { 10 };
+        let number = if summary.data == Data::Mnist { 6 } else { 10 };
         let theirs = |m: &str| summary.losses.get(m).map_or("—".to_owned(), |v| significant(*v));
-        rows.push((format!("{} (paper)", summary.data), methods.map(theirs).to_vec()));
+        rows.push((format!("{} (paper)", summary.data.name()), methods.map(theirs).to_vec()));
         let Some(table) = reported.table.iter().find(|t| t.number == number) else { continue };
         let ours = |m: &str| {
-            let (_, id) = row_parts(table, m);
-            let outcome = Outcome::new(&at_lr(e.of(&id), table, &id));
-            outcome.map_or("not run".into(), |o| significant(o.average))
+            let (_, fresh) = row_runs(e, table, Row::named(m)?);
+            Ok(BestAndMean::new(&fresh).map_or("not run".into(), |o| significant(o.average)))
         };
-        rows.push((format!("{} (ours, mean)", summary.data), methods.map(ours).to_vec()));
+        rows.push((
+            format!("{} (ours, mean)", summary.data.name()),
+            methods.into_iter().map(ours).collect::<Result<_>>()?,
+        ));
     }
     let columns = ["data"].into_iter().chain(methods).map(String::from).collect();
-    PaperTable {
+    Ok(PaperTable {
         title: "Table 1: final loss of each optimizer".into(),
         columns,
         rows,
         verdict: Vec::new(),
         notes: reported.notes(1).map(String::from).collect(),
-        command: e.command("mnist --only cifar-100"),
+        command: e.command(&[Experiment::Mnist, Experiment::Cifar]),
         seeds: e.seeds(),
-    }
+    })
 }
 
 /// A table of parts: label and identifier; those that were not run are left out.
 fn part_table(
     e: &Evidence<'_>,
     title: &str,
-    experiment: &str,
-    rows: &[(String, String)],
+    experiment: Experiment,
+    rows: &[(String, PartId)],
 ) -> Result<Option<PaperTable>> {
     let mut made = Vec::new();
     for (label, id) in rows {
         let records = e.of(id);
-        let Some(estimate) = e.estimate(records, Data::Mnist.name())? else { continue };
-        let mut cells = Outcome::cells(Outcome::new(records).as_ref()).to_vec();
+        let Some(estimate) = e.estimate(records, Data::Mnist)? else { continue };
+        let mut cells = BestAndMean::cells(records).to_vec();
         cells.push(estimate_text(&estimate));
         made.push((label.clone(), cells));
     }
@@ -302,54 +229,53 @@ fn part_table(
         title: title.into(),
         columns,
         rows: made,
-        command: e.command(experiment),
+        command: e.command(&[experiment]),
         seeds: e.seeds(),
         ..PaperTable::default()
     }))
 }
 
 fn extra_tables(e: &Evidence<'_>) -> Result<Vec<PaperTable>> {
-    let row = |label: &str, id: &str| (label.to_owned(), id.to_owned());
-    let budget = e.scale.budget();
+    let row = |label: &str, id: PartId| (label.to_owned(), id);
+    let best = |optimizer| PartId::best(Data::Mnist, optimizer, Scheduler::None);
+    let agent = |who| PartId::agent(Data::Mnist, who, Scale::MNIST_LR);
     let mut grids = Vec::new();
-    for (optimizer, _) in grid_optimizers() {
-        for schedule in ["none", "constant-lr", "one-cycle"] {
-            grids.push(row(&format!("{optimizer}, {schedule}"), &format!("mnist/{optimizer}/{schedule}/best")));
+    for optimizer in Optimizer::OF_GRIDS {
+        for scheduler in Scheduler::ALL {
+            let label = format!("{}, {}", optimizer.name(), scheduler.name());
+            grids.push((label, PartId::best(Data::Mnist, optimizer, scheduler)));
         }
     }
-    let mut steps = vec![row(&format!("agent, {} steps", count(budget)), "mnist/agent/1e-3")];
+    let mut steps = vec![row(&format!("agent, {} steps", count(e.scale.budget())), agent(Agent::Paper))];
     for n in e.scale.step_budgets().into_iter().skip(1) {
-        steps.push(row(&format!("agent, {} steps", count(n)), &format!("mnist/agent/{n}-steps")));
+        steps.push(row(&format!("agent, {} steps", count(n)), PartId::steps(n)));
     }
-    let ablations = [
-        row("agent as in Table 3", "mnist/agent/1e-3"),
-        row("λ = 0", "mnist/agent/lambda-0"),
-        row("reward −validation loss", "mnist/agent/validation-loss"),
-        row("agent's learning rate 0.01", "mnist/agent/agent-lr-0.01"),
-        row("agent's learning rate 0.05", "mnist/agent/agent-lr-0.05"),
-        row("agent's learning rate 0.1", "mnist/agent/agent-lr-0.1"),
+    let mut ablations = vec![row("agent as in Table 3", agent(Agent::Paper))];
+    ablations.extend(Ablation::ALL.map(|ablation| (ablation.title(), PartId::ablation(ablation))));
+    let sls = [
+        row("SLS", PartId::line_search()),
+        row("agent", agent(Agent::Paper)),
+        row("lrpilot", agent(Agent::Lrpilot)),
+        row("SGD, best learning rate of the grid", best(Optimizer::Sgd)),
     ];
-    let mut sls = vec![row("SLS", "mnist/sls"), row("agent", "mnist/agent/1e-3"), row("lrpilot", "mnist/lrpilot/1e-3")];
-    sls.push(row("SGD, best learning rate of the grid", "mnist/sgd/none/best"));
-    let knobs = [
-        row("SGD with momentum, learning rate alone", "mnist/lrpilot/sgd-momentum/lr"),
-        row("SGD with momentum, three actions", "mnist/lrpilot/sgd-momentum/knobs"),
-        row("Adam, learning rate alone", "mnist/lrpilot/adam/lr"),
-        row("Adam, three actions", "mnist/lrpilot/adam/knobs"),
-    ];
+    let mut knobs = Vec::new();
+    for task in KnobTask::BOTH {
+        knobs.push(row(&format!("{}, learning rate alone", task.title()), PartId::knobs(task, false)));
+        knobs.push(row(&format!("{}, three actions", task.title()), PartId::knobs(task, true)));
+    }
     let mut optimizers = Vec::new();
-    for name in ["sgd", "adam", "adamw", "adadelta", "adagrad", "rmsprop"] {
-        let id = if name == "adam" { "mnist/lrpilot/adam/lr".into() } else { format!("mnist/lrpilot/{name}") };
-        optimizers.push(row(&format!("lrpilot over {name}"), &id));
-        optimizers.push(row(&format!("{name}, best learning rate of the grid"), &format!("mnist/{name}/none/best")));
+    for optimizer in Optimizer::ALL {
+        let name = optimizer.name();
+        optimizers.push(row(&format!("lrpilot over {name}"), PartId::over(optimizer)));
+        optimizers.push(row(&format!("{name}, best learning rate of the grid"), best(optimizer)));
     }
     let tables = [
-        ("Grid search at an equal budget: the best learning rate again on fresh seeds", "mnist", &grids[..]),
-        ("A.6: the paper's agent after more steps", "steps", &steps),
-        ("A.7: stochastic line search", "sls", &sls),
-        ("A.8: ablations of the paper's agent", "ablations", &ablations),
-        ("Momentum and weight decay as further actions", "knobs", &knobs),
-        ("Any optimizer", "optimizers", &optimizers),
+        ("Grid search at an equal budget: the best learning rate again on fresh seeds", Experiment::Mnist, &grids[..]),
+        ("A.6: the paper's agent after more steps", Experiment::Steps, &steps),
+        ("A.7: stochastic line search", Experiment::Sls, &sls),
+        ("A.8: ablations of the paper's agent", Experiment::Ablations, &ablations),
+        ("Momentum and weight decay as further actions", Experiment::Knobs, &knobs),
+        ("Any optimizer", Experiment::Optimizers, &optimizers),
     ];
     let mut made = Vec::new();
     for (title, experiment, rows) in tables {
@@ -364,8 +290,8 @@ fn extra_tables(e: &Evidence<'_>) -> Result<Vec<PaperTable>> {
 
 /// What the line search costs beside SGD.
 fn line_search_cost(e: &Evidence<'_>) -> Option<String> {
-    let runs = e.of("mnist/sls");
-    let task = e.parts.iter().find(|p| p.id == "mnist/sls")?.task()?;
+    let id = PartId::line_search();
+    let (runs, task) = (e.of(&id), e.part(&id)?.task()?);
     let steps = (task.steps_per_epoch() * task.horizon * runs.len()) as f64;
     let extra: u64 = runs.iter().map(|r| r.extra_forward_passes).sum();
     let per_step = extra as f64 / steps;
@@ -381,8 +307,8 @@ fn line_search_cost(e: &Evidence<'_>) -> Option<String> {
 /// Replays of the schedule found on seed i on seed j, and how far the schedules are from each other.
 fn replay_tables(e: &Evidence<'_>) -> Vec<PaperTable> {
     let mut tables = Vec::new();
-    for method in ["agent", "lrpilot"] {
-        let Some(part) = e.parts.iter().find(|p| p.id == format!("mnist/{method}/replay")) else { continue };
+    for who in Agent::BOTH {
+        let Some(part) = e.part(&PartId::replay(who)) else { continue };
         let (Work::Replay { agent, seeds, .. }, runs) = (&part.work, e.of(&part.id)) else { continue };
         if runs.is_empty() {
             continue;
@@ -391,8 +317,9 @@ fn replay_tables(e: &Evidence<'_>) -> Vec<PaperTable> {
             let numbers = (1..=seeds.len()).map(|j| format!("seed {j}"));
             std::iter::once(first.to_owned()).chain(numbers).collect::<Vec<_>>()
         };
-        let loss =
-            |i: u64, j: u64| runs.iter().find(|r| r.policy_seed == Some(i) && r.seed == j).map_or(f64::NAN, final_loss);
+        let loss = |i: u64, j: u64| {
+            runs.iter().find(|r| r.policy_seed == Some(i) && r.seed == j).map_or(f64::NAN, RunRecord::final_loss)
+        };
         let label = |i: usize| format!("schedule of seed {}", i + 1);
         let matrix = |cell: &dyn Fn(u64, u64) -> f64| -> Vec<(String, Vec<String>)> {
             let row = |i: &u64| seeds.iter().map(|j| significant(cell(*i, *j))).collect();
@@ -403,8 +330,7 @@ fn replay_tables(e: &Evidence<'_>) -> Vec<PaperTable> {
             let run = e.of(agent).iter().find(|r| r.policy_seed == first && r.seed == seed);
             run.map_or(Vec::new(), |r| r.curve.iter().map(|c| c.lr).collect())
         };
-        let (command, of_seeds) = (e.command("replay"), e.seeds());
-        let who = if method == "agent" { "the paper's agent" } else { "lrpilot" };
+        let (command, of_seeds, who) = (e.command(&[Experiment::Replay]), e.seeds(), who.title());
         tables.push(PaperTable {
             title: format!("A.7: schedules of {who} found on one seed, replayed on another (final validation loss)"),
             columns: columns("replayed on"),

@@ -1,7 +1,10 @@
 //! What runs write and reports read: the record types, their statistics, and progress as events.
 
+mod kind;
 pub mod progress;
 pub mod statistics;
+
+pub use kind::{Kind, Stage};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct RunRecord {
     /// sha256 of the canonical job specification.
     pub job_id: String,
-    /// Part of the comparison that the run belongs to: `tune`, `compare`, `select`, …
-    pub stage: String,
+    /// Part of the work that the run belongs to.
+    pub stage: Stage,
     /// Method, e.g. `constant`, `cosine (tuned)`, `pilot`.
     pub method: String,
     /// Seed of initial weights and batch order.
@@ -32,6 +35,42 @@ pub struct RunRecord {
     /// Forward passes on batches beyond one for each optimizer step (line search); a training step costs about three.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub extra_forward_passes: u64,
+}
+
+impl RunRecord {
+    /// Validation-B loss after the last interval; NaN for a run that diverged before its end.
+    ///
+    /// ```
+    /// let line = r#"{"job_id": "", "stage": "tune", "method": "constant", "seed": 0, "policy_seed": null,
+    ///     "initial_lr": 0.1, "curve": [], "diverged": true, "test_loss": null}"#;
+    /// let run: lrpilot::record::RunRecord = serde_json::from_str(line)?;
+    /// assert!(run.final_loss().is_nan());
+    /// assert_eq!(run.penalised_loss(Some(2.3)), 23.0);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn final_loss(&self) -> f64 {
+        self.curve.last().map_or(f64::NAN, |last| last.val_loss_b)
+    }
+
+    /// [`RunRecord::final_loss`], where one that is not finite counts as the [`penalty`].
+    pub fn penalised_loss(&self, chance_loss: Option<f64>) -> f64 {
+        finite_or_penalty(self.final_loss(), chance_loss)
+    }
+
+    /// Test loss, where one that is absent or not finite counts as the [`penalty`].
+    pub fn penalised_test_loss(&self, chance_loss: Option<f64>) -> f64 {
+        finite_or_penalty(self.test_loss.unwrap_or(f64::NAN), chance_loss)
+    }
+}
+
+/// What a diverged run counts as: ten times the loss of a model that knows nothing, which is taken as 1 where the task has
+/// none.
+pub fn penalty(chance_loss: Option<f64>) -> f64 {
+    10.0 * chance_loss.unwrap_or(1.0)
+}
+
+fn finite_or_penalty(loss: f64, chance_loss: Option<f64>) -> f64 {
+    if loss.is_finite() { loss } else { penalty(chance_loss) }
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -60,9 +99,9 @@ pub struct IntervalRecord {
     /// Loss on validation B.
     #[serde(with = "nan_as_null")]
     pub val_loss_b: f64,
-    /// Accuracy on validation B.
-    #[serde(with = "nan_as_null")]
-    pub val_accuracy: f64,
+    /// Accuracy on validation B. Version 0.1.0 wrote it as `val_accuracy`.
+    #[serde(with = "nan_as_null", alias = "val_accuracy")]
+    pub val_accuracy_b: f64,
 }
 
 /// One PPO update of `learn`: one line of `updates.jsonl`.
@@ -118,8 +157,8 @@ pub struct Estimate {
 pub struct MethodResult {
     /// Name for people.
     pub name: String,
-    /// `learned`, `control`, `tuned`, `hindsight`, `default` or `paper`.
-    pub kind: String,
+    /// What the method is.
+    pub kind: Kind,
     /// Epochs (intervals) spent to find the method's setting: agent training with selection, or tuning; 0 for defaults.
     pub epochs_spent: u64,
     /// Number of evaluation runs.
@@ -136,7 +175,8 @@ pub struct MethodResult {
     pub initial_lr: Option<f64>,
 }
 
-/// The comparison of methods on a task: `comparison.json`.
+/// The comparison of methods on a task: `comparison.json`. Its claims are about the test loss (in files of version 0.1.0,
+/// about the validation loss).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Task name.
@@ -187,5 +227,57 @@ pub mod nan_as_null {
     /// Read a number, or null as NaN.
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
         Ok(Option::<f64>::deserialize(d)?.unwrap_or(f64::NAN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line as version 0.1.0 wrote it, from its `results.jsonl` of a demo, with the numbers shortened.
+    #[test]
+    fn records_of_the_first_version_are_read() {
+        let line = r#"{"job_id":"9144","stage":"replay-source","method":"lrpilot: source of the replay","seed":1,
+            "policy_seed":1,"initial_lr":null,"curve":[{"interval":1,"lr":0.04,"train_loss":2.2,"val_loss_a":2.0,
+            "val_loss_b":null,"val_accuracy":0.92}],"diverged":false,"test_loss":null}"#;
+        let run: RunRecord = serde_json::from_str(line).unwrap();
+        assert_eq!((run.stage, run.curve[0].val_accuracy_b), (Stage::ReplaySource, 0.92));
+        let written = serde_json::to_string(&run).unwrap();
+        assert!(written.contains(r#""stage":"replay-source""#) && written.contains(r#""val_accuracy_b":0.92"#));
+    }
+
+    /// 23 = ten times the chance loss of 2.3; 10 where there is none.
+    #[test]
+    fn a_diverged_run_counts_as_ten_times_chance() {
+        let at = |val_loss_b| IntervalRecord {
+            interval: 1,
+            lr: 0.1,
+            momentum: None,
+            weight_decay: None,
+            train_loss: 1.0,
+            val_loss_a: 1.0,
+            val_loss_b,
+            val_accuracy_b: 0.5,
+        };
+        let run = |val_loss_b, test_loss| RunRecord {
+            job_id: "a".into(),
+            stage: Stage::Tune,
+            method: "constant".into(),
+            seed: 0,
+            policy_seed: None,
+            initial_lr: None,
+            curve: vec![at(7.0), at(val_loss_b)],
+            diverged: false,
+            at_chance: false,
+            test_loss,
+            extra_forward_passes: 0,
+        };
+        let (fine, broken) = (run(0.5, Some(0.25)), run(f64::NAN, None));
+        assert_eq!(
+            (fine.final_loss(), fine.penalised_loss(Some(2.3)), fine.penalised_test_loss(None)),
+            (0.5, 0.5, 0.25)
+        );
+        assert!(broken.final_loss().is_nan());
+        assert_eq!((broken.penalised_loss(Some(2.3)), broken.penalised_test_loss(None)), (23.0, 10.0));
     }
 }

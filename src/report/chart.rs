@@ -1,8 +1,8 @@
-//! From records to the few numbers that a chart needs: medians, quartiles, axes. Independent of how charts are drawn.
+//! From records to the few numbers that a chart needs: medians and quartiles. Independent of how charts are drawn.
 
 use super::table::sorted;
 use crate::record::statistics::quantile;
-use crate::record::{Comparison, IntervalRecord, RunRecord, UpdateRecord};
+use crate::record::{Comparison, IntervalRecord, Kind, RunRecord, Stage, UpdateRecord};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -40,8 +40,8 @@ pub struct Chart {
 pub struct Series {
     /// Name for people.
     pub name: String,
-    /// Kind of method, `run` in a history, `seed` in a chart of training: decides the colour.
-    pub kind: String,
+    /// What the curve is of, which decides its colour.
+    pub kind: CurveKind,
     /// Whether it is drawn at first.
     pub shown: bool,
     /// The curve.
@@ -55,6 +55,19 @@ pub struct Series {
     pub hi: Vec<f64>,
 }
 
+/// What a curve is of. In JSON: `learned`, `tuned`, …, `run`, `seed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CurveKind {
+    /// One training run, in a history.
+    Run,
+    /// One policy, in a chart of its training.
+    Seed,
+    /// A method of the comparison, over its runs.
+    #[serde(untagged)]
+    Method(Kind),
+}
+
 /// Numbers with 5 significant digits (charts show less), NaN and infinity as null.
 fn short_numbers<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(numbers.iter().map(|&v| {
@@ -64,28 +77,28 @@ fn short_numbers<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok,
 }
 
 /// Runs by method, in the order of the comparison's table, each with its kind.
-struct Methods<'a>(Vec<(String, String, Vec<&'a RunRecord>)>);
+struct Methods<'a>(Vec<(String, Kind, Vec<&'a RunRecord>)>);
 
 impl<'a> Methods<'a> {
     /// Only runs of the stage `compare`, if there are any: tuning runs would mix settings.
     fn new(runs: &'a [RunRecord], comparison: Option<&Comparison>) -> Self {
-        let compared = runs.iter().any(|r| r.stage == "compare");
+        let compared = runs.iter().any(|r| r.stage == Stage::Compare);
         let mut by_name = BTreeMap::<&str, Vec<&RunRecord>>::new();
-        for run in runs.iter().filter(|r| !compared || r.stage == "compare") {
+        for run in runs.iter().filter(|r| !compared || r.stage == Stage::Compare) {
             by_name.entry(&run.method).or_default().push(run);
         }
         let mut methods = Vec::new();
         for method in comparison.map(sorted).unwrap_or_default() {
             if let Some(runs) = by_name.remove(method.name.as_str()) {
-                methods.push((method.name.clone(), method.kind.clone(), runs));
+                methods.push((method.name.clone(), method.kind, runs));
             }
         }
         // Methods that the comparison does not know, learned ones first.
         let mut others: Vec<_> = by_name.into_iter().collect();
         others.sort_by_key(|(_, runs)| runs.iter().all(|r| r.policy_seed.is_none()));
         for (name, runs) in others {
-            let kind = if runs.iter().any(|r| r.policy_seed.is_some()) { "learned" } else { "default" };
-            methods.push((name.to_owned(), kind.to_owned(), runs));
+            let kind = if runs.iter().any(|r| r.policy_seed.is_some()) { Kind::Learned } else { Kind::Default };
+            methods.push((name.to_owned(), kind, runs));
         }
         Methods(methods)
     }
@@ -102,15 +115,15 @@ pub fn method_charts(runs: &[RunRecord], comparison: Option<&Comparison>) -> Vec
     }
     let kept = thinned(intervals);
     let chart = |title: &str, y_label: &str, lr: bool, value: fn(&IntervalRecord) -> f64| {
-        let mut of_kind = BTreeMap::<&str, usize>::new();
+        let mut of_kind = BTreeMap::<Kind, usize>::new();
         let mut series = Vec::new();
         for (name, kind, runs) in &methods.0 {
             let [lo, mid, hi] = quartiles(runs, &kept, value, (!lr).then_some(f64::INFINITY));
-            let nth = of_kind.entry(kind).or_default();
+            let nth = of_kind.entry(*kind).or_default();
             *nth += 1;
             // With many methods only the best of each kind at first (they come sorted).
-            let shown = methods.0.len() <= 7 || kind == "learned" || *nth <= 2;
-            series.push(Series { name: name.clone(), kind: kind.clone(), shown, mid, lo, hi });
+            let shown = methods.0.len() <= 7 || *kind == Kind::Learned || *nth <= 2;
+            series.push(Series { name: name.clone(), kind: CurveKind::Method(*kind), shown, mid, lo, hi });
         }
         let ends: Vec<String> = series
             .iter()
@@ -175,7 +188,7 @@ pub fn histories(runs: &[RunRecord], comparison: Option<&Comparison>) -> (Vec<Ch
     let mut groups = Vec::new();
     for (name, kind, runs) in Methods::new(runs, comparison).0 {
         let mut by_seed = BTreeMap::<u64, Vec<&RunRecord>>::new();
-        for run in runs.into_iter().filter(|_| kind == "learned") {
+        for run in runs.into_iter().filter(|_| kind == Kind::Learned) {
             if let Some(seed) = run.policy_seed {
                 by_seed.entry(seed).or_default().push(run);
             }
@@ -192,7 +205,7 @@ fn history(method: &str, policy_seed: u64, runs: &[&RunRecord]) -> Chart {
     let count = runs.len().min(HISTORY_RUNS_MAX);
     let curve = |run: &RunRecord| Series {
         name: format!("run seed {}", run.seed),
-        kind: "run".into(),
+        kind: CurveKind::Run,
         shown: true,
         mid: kept.iter().map(|&i| run.curve.get(i).map_or(f64::NAN, |c| c.lr)).collect(),
         lo: Vec::new(),
@@ -261,7 +274,7 @@ fn training_chart(
     }
     let series = curves.iter().map(|(seed, points)| Series {
         name: format!("policy seed {seed}"),
-        kind: "seed".into(),
+        kind: CurveKind::Seed,
         shown: true,
         mid: steps.iter().map(|s| points.get(s).copied().unwrap_or(f64::NAN)).collect(),
         lo: Vec::new(),
@@ -279,100 +292,6 @@ fn training_chart(
     })
 }
 
-/// A scale from values to positions, linear or logarithmic, with round ticks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Axis {
-    lo: f64,
-    hi: f64,
-    start: f64,
-    end: f64,
-    log: bool,
-}
-
-impl Axis {
-    /// Linear over the finite `values`, which map to positions from `start` to `end`.
-    pub fn linear(values: impl Iterator<Item = f64>, start: f64, end: f64) -> Self {
-        let (lo, hi) = extent(values.filter(|v| v.is_finite())).unwrap_or((0.0, 1.0));
-        let (lo, hi) = if lo < hi { (lo, hi) } else { (lo - 0.5, hi + 0.5) };
-        Axis { lo, hi, start, end, log: false }
-    }
-
-    /// Logarithmic over the positive finite `values`.
-    pub fn log(values: impl Iterator<Item = f64>, start: f64, end: f64) -> Self {
-        let (lo, hi) = extent(values.filter(|v| v.is_finite() && *v > 0.0)).unwrap_or((0.1, 1.0));
-        let (lo, hi) = if hi > 1.5 * lo { (lo, hi) } else { (lo / 1.5, hi * 1.5) };
-        Axis { lo, hi, start, end, log: true }
-    }
-
-    /// The position of `value`; outside the axis for values outside its range.
-    pub fn position(&self, value: f64) -> f64 {
-        let fraction = if self.log {
-            (value / self.lo).ln() / (self.hi / self.lo).ln()
-        } else {
-            (value - self.lo) / (self.hi - self.lo)
-        };
-        self.start + fraction * (self.end - self.start)
-    }
-
-    /// Round values inside the range, about five.
-    pub fn ticks(&self) -> Vec<f64> {
-        let by_decades = if self.log { self.ticks_by_decades() } else { Vec::new() };
-        if by_decades.len() >= 3 { by_decades } else { self.even_ticks() }
-    }
-
-    fn ticks_by_decades(&self) -> Vec<f64> {
-        let (first, last) = (self.lo.log10().floor() as i32, self.hi.log10().ceil() as i32);
-        let stride = ((last - first) as usize).div_ceil(7).max(1);
-        let factors: &[i32] = if self.hi > 300.0 * self.lo { &[1] } else { &[1, 2, 5] };
-        // Parsed, not multiplied, so that 1e-3 is the number people write.
-        let tick = |exponent: i32| factors.iter().filter_map(move |f| format!("{f}e{exponent}").parse().ok());
-        self.inside((first..=last).step_by(stride).flat_map(tick))
-    }
-
-    fn even_ticks(&self) -> Vec<f64> {
-        let raw = (self.hi - self.lo) / 5.0;
-        let magnitude = 10f64.powf(raw.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * magnitude).into_iter().find(|s| 1.6 * s >= raw).unwrap_or(raw);
-        let first = (self.lo / step).ceil();
-        // Rounded to the step's own precision, so that 3 × 0.1 is written 0.3.
-        let digits = (-step.log10().floor()).max(0.0) as usize;
-        self.inside((0..12).filter_map(|i| format!("{:.digits$}", (first + f64::from(i)) * step).parse().ok()))
-    }
-
-    fn inside(&self, values: impl Iterator<Item = f64>) -> Vec<f64> {
-        values.filter(|t| (self.lo..=self.hi).contains(t)).collect()
-    }
-}
-
-fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.fold(None, |range, v| {
-        let (lo, hi) = range.unwrap_or((v, v));
-        Some((lo.min(v), hi.max(v)))
-    })
-}
-
-/// Text as it may stand in XML or HTML, in elements and in quoted attributes.
-///
-/// ```
-/// assert_eq!(lrpilot::report::chart::escape("a<b & \"c\""), "a&lt;b &amp; &quot;c&quot;");
-/// ```
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            // Not allowed in XML at all.
-            c if c.is_control() && !matches!(c, '\n' | '\t' | '\r') => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,11 +305,11 @@ mod tests {
             train_loss: loss,
             val_loss_a: loss,
             val_loss_b: loss,
-            val_accuracy: 0.5,
+            val_accuracy_b: 0.5,
         };
         RunRecord {
             job_id: seed.to_string(),
-            stage: "compare".into(),
+            stage: Stage::Compare,
             method: "pilot".into(),
             seed,
             policy_seed: Some(seed % 2),
@@ -421,7 +340,7 @@ mod tests {
     #[test]
     fn tuning_runs_stay_out_of_the_curves() {
         let mut tuned = run(9, &[9.0], false);
-        tuned.stage = "tune".into();
+        tuned.stage = Stage::Tune;
         assert_eq!(method_charts(&[run(1, &[1.0], false), tuned], None)[0].series[0].mid, [1.0]);
     }
 
@@ -441,20 +360,5 @@ mod tests {
         assert_eq!((kept[0], kept[kept.len() - 1]), (0, 100_000));
         assert_eq!(thinned(3), [0, 1, 2]);
         assert!(thinned(0).is_empty());
-    }
-
-    #[test]
-    fn ticks_are_round_and_positions_linear_in_the_scale() {
-        let axis = Axis::log([1e-4, 1e-1].into_iter(), 0.0, 300.0);
-        assert_eq!(axis.ticks(), [1e-4, 1e-3, 1e-2, 1e-1]);
-        assert!((axis.position(1e-3) - 100.0).abs() < 1e-9);
-        let axis = Axis::linear([0.0, 1.0].into_iter(), 10.0, 20.0);
-        assert_eq!(axis.ticks(), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
-        assert_eq!(axis.position(0.5), 15.0);
-        // Less than a decade has too few powers of ten.
-        assert_eq!(Axis::log([4.05, 4.62].into_iter(), 0.0, 1.0).ticks(), [3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(Axis::log([0.3, 0.9].into_iter(), 0.0, 1.0).ticks(), [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]);
-        let point = Axis::linear([7.0].into_iter(), 0.0, 1.0);
-        assert_eq!(point.position(7.0), 0.5);
     }
 }

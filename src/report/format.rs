@@ -54,7 +54,7 @@ pub fn count(value: u64) -> String {
 /// An estimate as `iqm [lo, hi]`.
 ///
 /// ```
-/// use lrpilot::report::{format::estimate, record::Estimate};
+/// use lrpilot::{record::Estimate, report::format::estimate};
 /// let e = Estimate { iqm: 0.25, lo: 0.2, hi: 0.3, values: vec![0.25] };
 /// assert_eq!(estimate(&e), "0.2500 [0.2000, 0.3000]");
 /// ```
@@ -64,5 +64,60 @@ pub fn estimate(estimate: &Estimate) -> String {
         format!("{} [{}, {}]", significant(*iqm), significant(*lo), significant(*hi))
     } else {
         "—".into()
+    }
+}
+
+/// `text` in lines of at most `width` characters, broken at spaces; all lines but the first begin with `indent` spaces.
+/// Spaces at the beginning stay. A word that is longer than a line has one for itself.
+///
+/// ```
+/// use lrpilot::report::format::wrap;
+/// assert_eq!(wrap("one two three", 9, 2), "one two\n  three");
+/// ```
+pub fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let start = text.len() - text.trim_start().len();
+    let (mut wrapped, mut column) = (text[..start].to_owned(), start);
+    let mut first_in_line = true;
+    for word in text.split_ascii_whitespace() {
+        let length = word.chars().count();
+        if !first_in_line && column + 1 + length > width {
+            wrapped.push('\n');
+            wrapped.push_str(&" ".repeat(indent));
+            (column, first_in_line) = (indent, true);
+        }
+        if !first_in_line {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        (column, first_in_line) = (column + length, false);
+    }
+    wrapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// No word is lost, no line is too long, and none could have taken the next line's first word.
+        #[test]
+        fn wrapped_text_is_the_same_words_in_full_lines(words in prop::collection::vec("[a-zé—]{1,9}", 0..40), indent in 0usize..4) {
+            let wrapped = wrap(&words.join(" "), 20, indent);
+            prop_assert_eq!(wrapped.split_whitespace().collect::<Vec<_>>(), words);
+            let lines: Vec<&str> = wrapped.lines().collect();
+            for (i, line) in lines.iter().enumerate() {
+                prop_assert!(line.chars().count() <= 20);
+                prop_assert!(i == 0 || line.chars().take_while(|c| *c == ' ').count() == indent);
+                let next = lines.get(i + 1).and_then(|l| l.split_whitespace().next());
+                prop_assert!(next.is_none_or(|word| line.chars().count() + 1 + word.chars().count() > 20));
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_word_stands_alone_and_leading_spaces_stay() {
+        assert_eq!(wrap("  a 12345678 b", 6, 1), "  a\n 12345678\n b");
     }
 }

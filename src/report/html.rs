@@ -4,10 +4,11 @@
 //! and so is uPlot (MIT, `assets/uplot`). Charts get their numbers as one JSON object. Deliberately not here: reading
 //! files, statistics, the clock.
 
-use super::chart::{self, Axis, Chart};
+use super::axis::Axis;
+use super::chart::{self, Chart};
 use super::format::{count, estimate, significant};
 use super::table;
-use crate::record::{Comparison, MethodResult, RunRecord, UpdateRecord};
+use crate::record::{BreakEven, Claim, Comparison, Kind, MethodResult, RunRecord, UpdateRecord};
 use crate::{Error, Result};
 use askama::Template;
 use serde::{Deserialize, Serialize};
@@ -25,10 +26,8 @@ pub struct ReportInput {
     pub updates: Vec<UpdateRecord>,
     /// How strongly the policy's output depends on each of its inputs.
     pub sensitivities: Vec<Sensitivity>,
-    /// Further tables, e.g. the paper's numbers beside ours.
-    pub tables: Vec<ExtraTable>,
     /// Where it all comes from.
-    pub provenance: Provenance,
+    pub origin: Origin,
 }
 
 /// How strongly a policy's output depends on one input.
@@ -41,32 +40,15 @@ pub struct Sensitivity {
     pub sensitivity: f64,
 }
 
-/// A table of text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ExtraTable {
-    /// Heading.
-    pub title: String,
-    /// A sentence below the heading; may be empty.
-    pub note: String,
-    /// Headings of the columns.
-    pub columns: Vec<String>,
-    /// Rows of cells.
-    pub rows: Vec<Vec<String>>,
-}
-
 /// Where the numbers come from, as told by the caller. Empty fields are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Provenance {
+pub struct Origin {
     /// The command that makes the same numbers again.
     pub command: String,
-    /// Seeds, e.g. `policies 1–3, runs 1000–1019`.
-    pub seeds: String,
     /// Program and version.
     pub version: String,
     /// Processor, cores, operating system.
     pub machine: String,
-    /// When it was made.
-    pub created: String,
 }
 
 /// The template's context: only strings and lists, all decisions are made before.
@@ -87,8 +69,7 @@ struct Page<'a> {
     histories_left_out: usize,
     training: Vec<Figure>,
     sensitivities: Vec<SensitivityBar<'a>>,
-    tables: &'a [ExtraTable],
-    provenance: Vec<(&'static str, &'a str)>,
+    origin: Vec<(&'static str, &'a str)>,
     data: String,
     style: &'static str,
     script: &'static str,
@@ -98,7 +79,7 @@ struct Page<'a> {
 }
 
 struct Row {
-    kind: String,
+    kind: &'static str,
     /// Text and, for an estimate, its interval.
     cells: Vec<(String, String)>,
 }
@@ -113,7 +94,7 @@ struct Whiskers {
 
 struct Whisker {
     name: String,
-    kind: String,
+    kind: &'static str,
     text: String,
     /// So far to the right that only an arrow is drawn.
     beyond: bool,
@@ -130,7 +111,7 @@ struct ClaimText<'a> {
 
 struct Cost {
     name: String,
-    kind: String,
+    kind: &'static str,
     epochs: String,
     percent: f64,
 }
@@ -166,14 +147,14 @@ struct SensitivityBar<'a> {
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
 pub fn render(input: &ReportInput) -> Result<String> {
-    let ReportInput { title, comparison, runs, updates, sensitivities, tables, provenance } = input;
+    let ReportInput { title, comparison, runs, updates, sensitivities, origin } = input;
     let comparison = comparison.as_ref();
     let methods = comparison.map(table::sorted).unwrap_or_default();
     let (history_charts, histories_left_out) = chart::histories(runs, comparison);
     let mut charts = Vec::new();
-    let curves = figures(&mut charts, chart::method_charts(runs, comparison));
-    let histories = figures(&mut charts, history_charts);
-    let training = figures(&mut charts, chart::training_charts(updates));
+    let curves = placed(&mut charts, chart::method_charts(runs, comparison));
+    let histories = placed(&mut charts, history_charts);
+    let training = placed(&mut charts, chart::training_charts(updates));
     let page = Page {
         title,
         verdict: comparison.map(verdict).unwrap_or_default(),
@@ -189,8 +170,7 @@ pub fn render(input: &ReportInput) -> Result<String> {
         histories_left_out,
         training,
         sensitivities: sensitivity_bars(sensitivities),
-        tables,
-        provenance: provenance_rows(provenance, comparison),
+        origin: origin_rows(origin, comparison),
         data: script_json(&charts)?,
         style: include_str!("../../templates/report.css"),
         script: include_str!("../../templates/report.js"),
@@ -213,7 +193,7 @@ fn script_json(charts: &[Chart]) -> Result<String> {
 }
 
 /// Append charts to the page's list and say where they stand.
-fn figures(all: &mut Vec<Chart>, charts: Vec<Chart>) -> Vec<Figure> {
+fn placed(all: &mut Vec<Chart>, charts: Vec<Chart>) -> Vec<Figure> {
     let place = |chart: Chart| {
         let figure =
             Figure { index: all.len(), title: chart.title.clone(), summary: chart.summary.clone(), log: chart.log };
@@ -235,12 +215,12 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
         (held, all) => sentences.push(format!("{held} of {all} claims made beforehand held.")),
     }
     let methods = table::sorted(comparison);
-    let best = |kind: &str| methods.iter().find(|m| m.kind == kind).copied();
-    if let Some(learned) = best("learned") {
-        let loss = estimate(&learned.final_val_loss);
+    let best = |kind: Kind| methods.iter().find(|m| m.kind == kind).copied();
+    if let Some(learned) = best(Kind::Learned) {
+        let loss = estimate(&learned.test_loss);
         let (name, task) = (&learned.name, &comparison.task);
-        sentences.push(format!("The learned method {name} ends at a validation loss of {loss} on {task}."));
-        for (kind, what) in [("tuned", "the best tuned method"), ("default", "the best untuned one")] {
+        sentences.push(format!("The learned method {name} ends at a test loss of {loss} on {task}."));
+        for (kind, what) in [(Kind::Tuned, "the best tuned method"), (Kind::Default, "the best untuned one")] {
             sentences.extend(best(kind).map(|other| beside(learned, other, what)));
         }
     }
@@ -249,7 +229,7 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
 
 /// How far the learned method is from another, and whether their intervals overlap.
 fn beside(learned: &MethodResult, other: &MethodResult, what: &str) -> String {
-    let (a, b) = (&learned.final_val_loss, &other.final_val_loss);
+    let (a, b) = (&learned.test_loss, &other.test_loss);
     let change = 100.0 * (a.iqm - b.iqm) / b.iqm;
     if !change.is_finite() {
         return format!("It cannot be set beside {what}, {}.", other.name);
@@ -273,20 +253,20 @@ impl Row {
             Some((value, interval)) if column >= 6 => (value.to_owned(), format!("[{interval}")),
             _ => (cell, String::new()),
         });
-        Row { kind: method.kind.clone(), cells: cells.collect() }
+        Row { kind: method.kind.name(), cells: cells.collect() }
     }
 }
 
 impl<'a> ClaimText<'a> {
-    fn new(claim: &'a crate::record::Claim) -> Self {
-        let crate::record::Claim { statement, held, evidence } = claim;
+    fn new(claim: &'a Claim) -> Self {
+        let Claim { statement, held, evidence } = claim;
         ClaimText { held: *held, statement, evidence }
     }
 }
 
 impl<'a> BreakEvenText<'a> {
-    fn new(break_even: &'a crate::record::BreakEven) -> Self {
-        let crate::record::BreakEven { method, trainings, how } = break_even;
+    fn new(break_even: &'a BreakEven) -> Self {
+        let BreakEven { method, trainings, how } = break_even;
         let after = match trainings {
             Some(1) => "after 1 training".into(),
             Some(n) => format!("after {} trainings", count(*n)),
@@ -299,19 +279,19 @@ impl<'a> BreakEvenText<'a> {
 /// A linear axis over the methods within twice the best loss if that is most of them, and an arrow for the others;
 /// else over all methods, logarithmic where they span more than a factor of eight.
 fn whiskers(methods: &[&MethodResult]) -> Whiskers {
-    let finite: Vec<&MethodResult> = methods.iter().copied().filter(|m| m.final_val_loss.iqm.is_finite()).collect();
-    let best = finite.iter().map(|m| m.final_val_loss.iqm).fold(f64::INFINITY, f64::min);
-    let near: Vec<&MethodResult> = finite.iter().copied().filter(|m| m.final_val_loss.iqm <= 2.0 * best).collect();
+    let finite: Vec<&MethodResult> = methods.iter().copied().filter(|m| m.test_loss.iqm.is_finite()).collect();
+    let best = finite.iter().map(|m| m.test_loss.iqm).fold(f64::INFINITY, f64::min);
+    let near: Vec<&MethodResult> = finite.iter().copied().filter(|m| m.test_loss.iqm <= 2.0 * best).collect();
     let fitted = if 2 * near.len() > finite.len() { &near } else { &finite };
-    let ends = || fitted.iter().flat_map(|m| [m.final_val_loss.lo, m.final_val_loss.hi]).filter(|v| v.is_finite());
+    let ends = || fitted.iter().flat_map(|m| [m.test_loss.lo, m.test_loss.hi]).filter(|v| v.is_finite());
     let (lo, hi) = ends().fold((f64::INFINITY, 0.0), |(lo, hi), v| (v.min(lo), v.max(hi)));
     let log = lo > 0.0 && hi > 8.0 * lo;
     let axis = if log { Axis::log(ends(), 2.0, 96.0) } else { Axis::linear(ends(), 2.0, 96.0) };
     let row = |m: &&MethodResult| {
-        let e = &m.final_val_loss;
+        let e = &m.test_loss;
         let beyond = axis.position(e.iqm) > 100.0;
         let [lo, mid, hi] = [e.lo, e.iqm, e.hi].map(|v| axis.position(v).clamp(0.0, 100.0));
-        Whisker { name: m.name.clone(), kind: m.kind.clone(), text: estimate(e), beyond, lo, mid, hi }
+        Whisker { name: m.name.clone(), kind: m.kind.name(), text: estimate(e), beyond, lo, mid, hi }
     };
     let ticks = axis.ticks().into_iter().map(|t| (axis.position(t), t.to_string()));
     Whiskers { log, rows: finite.iter().map(row).collect(), ticks: ticks.collect() }
@@ -321,7 +301,7 @@ fn costs(methods: &[&MethodResult]) -> Vec<Cost> {
     let most = methods.iter().map(|m| m.epochs_spent).max().unwrap_or(0).max(1);
     let cost = |m: &&MethodResult| Cost {
         name: m.name.clone(),
-        kind: m.kind.clone(),
+        kind: m.kind.name(),
         epochs: count(m.epochs_spent),
         percent: 100.0 * m.epochs_spent as f64 / most as f64,
     };
@@ -344,9 +324,9 @@ fn sensitivity_bars(sensitivities: &[Sensitivity]) -> Vec<SensitivityBar<'_>> {
     bars.collect()
 }
 
-fn provenance_rows<'a>(provenance: &'a Provenance, comparison: Option<&'a Comparison>) -> Vec<(&'static str, &'a str)> {
-    let Provenance { command, seeds, version, machine, created } = provenance;
+fn origin_rows<'a>(origin: &'a Origin, comparison: Option<&'a Comparison>) -> Vec<(&'static str, &'a str)> {
+    let Origin { command, version, machine } = origin;
     let command = if command.is_empty() { comparison.map_or("", |c| &c.command) } else { command };
-    let rows = [("Command", command), ("Seeds", seeds), ("Version", version), ("Machine", machine), ("Made", created)];
+    let rows = [("Command", command), ("Version", version), ("Machine", machine)];
     rows.into_iter().filter(|(_, text)| !text.is_empty()).collect()
 }

@@ -1,11 +1,15 @@
-//! Records of runs, and everything that only reads them: tables, charts, TensorBoard events, HTML, progress.
+//! Everything that only reads records: tables, charts, TensorBoard events, HTML.
 //!
 //! Deliberately not here: running anything, choosing file names, reading the clock. Callers hand over records, paths
 //! and times, so a report made twice from the same records is the same bytes.
 
+pub mod axis;
 pub mod chart;
 pub mod format;
 pub mod html;
 pub mod svg;
 pub mod table;
 pub mod tensorboard;
+#[cfg(feature = "cli")]
+pub mod terminal;
+pub mod xml;

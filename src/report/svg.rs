@@ -2,7 +2,8 @@
 //!
 //! Deliberately not here: interaction (see [`super::html`]) and any other kind of chart.
 
-use super::chart::{Axis, escape};
+use super::axis::Axis;
+use super::xml::escape;
 use std::fmt::Write as _;
 
 /// One schedule to draw.
@@ -12,8 +13,6 @@ pub struct LrSeries {
     pub name: String,
     /// (interval, learning rate) in the order of the intervals; points without a positive rate are left out.
     pub points: Vec<(f64, f64)>,
-    /// Lower and upper end at each point, drawn as a band.
-    pub band: Option<Vec<(f64, f64)>>,
 }
 
 const WIDTH: f64 = 760.0;
@@ -26,11 +25,10 @@ const LABEL_HEIGHT: f64 = 16.0;
 const STYLE: &str = "\
 text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#5c6370}\
 .grid{stroke:#8b93a3;stroke-opacity:.25}.line{fill:none;stroke:#7b8494;stroke-width:1.6;stroke-linejoin:round}\
-.s0 .line{stroke:#3b5bdb;stroke-width:3}.s0 .band{fill:#3b5bdb}.s0 text{fill:#3b5bdb;font-weight:600}\
+.s0 .line{stroke:#3b5bdb;stroke-width:3}.s0 text{fill:#3b5bdb;font-weight:600}\
 .s2 .line{stroke-dasharray:7 4}.s3 .line{stroke-dasharray:2 3}.s4 .line{stroke-dasharray:9 3 2 3}\
-.band{fill:#7b8494;fill-opacity:.16}\
 .faint .line{stroke:#7b8494;stroke-width:.8;stroke-opacity:.45}\
-@media (prefers-color-scheme:dark){text{fill:#a9b1bf}.s0 .line{stroke:#8ea6ff}.s0 .band{fill:#8ea6ff}\
+@media (prefers-color-scheme:dark){text{fill:#a9b1bf}.s0 .line{stroke:#8ea6ff}\
 .s0 text{fill:#8ea6ff}}";
 
 /// Learning rate (log axis) against interval, 760 × 380 units, with labels at the ends of the lines. The first series
@@ -39,7 +37,7 @@ text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#5c6370}\
 /// ```
 /// use lrpilot::report::svg::{LrSeries, lr_chart};
 /// let points = (1..=10).map(|i| (i as f64, 0.1 * 0.7f64.powi(i))).collect();
-/// let svg = lr_chart(&[LrSeries { name: "exponential".into(), points, band: None }]);
+/// let svg = lr_chart(&[LrSeries { name: "exponential".into(), points }]);
 /// assert!(svg.starts_with("<svg ") && svg.contains("exponential"));
 /// ```
 pub fn lr_chart(series: &[LrSeries]) -> String {
@@ -51,15 +49,14 @@ pub fn lr_chart(series: &[LrSeries]) -> String {
 ///
 /// ```
 /// use lrpilot::report::svg::{LrSeries, line_chart};
-/// let run = |name: &str| LrSeries { name: name.into(), points: vec![(1.0, 2.0), (2.0, 1.0)], band: None };
+/// let run = |name: &str| LrSeries { name: name.into(), points: vec![(1.0, 2.0), (2.0, 1.0)] };
 /// assert!(line_chart("epoch", "validation loss", &[run("best"), run("")]).contains("validation loss"));
 /// ```
 pub fn line_chart(x_label: &str, y_label: &str, series: &[LrSeries]) -> String {
     let drawable = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && y > 0.0;
     let points = || series.iter().flat_map(|s| &s.points).copied().filter(drawable);
-    let band_ends = || series.iter().filter_map(|s| s.band.as_ref()).flatten().flat_map(|&(lo, hi)| [lo, hi]);
     let x = Axis::linear(points().map(|p| p.0), LEFT, WIDTH - RIGHT);
-    let y = Axis::log(points().map(|p| p.1).chain(band_ends()), HEIGHT - BOTTOM, TOP);
+    let y = Axis::log(points().map(|p| p.1), HEIGHT - BOTTOM, TOP);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
          aria-label=\"{} against {}\">\n<style>{STYLE}</style>\n",
@@ -81,13 +78,6 @@ pub fn line_chart(x_label: &str, y_label: &str, series: &[LrSeries]) -> String {
     for (i, s) in named.iter().enumerate().rev() {
         let group = if i == 0 { 0 } else { 1 + (i - 1) % 4 };
         let _ = writeln!(svg, "<g class=\"s{group}\">");
-        if let Some(band) = &s.band {
-            let ends: Vec<_> =
-                s.points.iter().zip(band).filter(|(p, b)| drawable(p) && b.0 > 0.0 && b.1 > 0.0).collect();
-            let upper = ends.iter().map(|(p, b)| (p.0, b.1));
-            let lower = ends.iter().rev().map(|(p, b)| (p.0, b.0));
-            let _ = writeln!(svg, "<path class=\"band\" d=\"{}\"/>", path(upper.chain(lower), &x, &y));
-        }
         let line = path(s.points.iter().copied().filter(drawable), &x, &y);
         let _ = writeln!(svg, "<path class=\"line\" d=\"{line}\"/>");
         let (at_x, at_y) = (WIDTH - RIGHT + 10.0, labels[i] + 4.5);
@@ -170,7 +160,7 @@ mod tests {
     #[test]
     fn names_are_escaped_and_bad_points_left_out() {
         let points = vec![(1.0, 0.1), (2.0, f64::NAN), (3.0, 0.0), (4.0, 0.01)];
-        let svg = lr_chart(&[LrSeries { name: "<b>&".into(), points, band: Some(vec![(0.05, 0.2); 4]) }]);
+        let svg = lr_chart(&[LrSeries { name: "<b>&".into(), points }]);
         assert!(svg.contains("&lt;b&gt;&amp;") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 

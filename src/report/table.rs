@@ -1,11 +1,8 @@
-//! The comparison table as text for a terminal, Markdown, CSV and JSON: the same rows, order and claims in each.
+//! The comparison table as Markdown, CSV and JSON: the same rows, order and claims in each, and in a terminal.
 
 use super::format::{count, estimate, learning_rate};
 use crate::record::{BreakEven, Claim, Comparison, Estimate, MethodResult};
 use crate::{Error, Result};
-
-/// Kinds of method in the order of the table; unknown ones come last.
-const KINDS: [&str; 6] = ["learned", "control", "tuned", "hindsight", "default", "paper"];
 
 /// Headings of the columns for people.
 pub const COLUMNS: [&str; 9] = [
@@ -15,17 +12,16 @@ pub const COLUMNS: [&str; 9] = [
     "initial LR",
     "runs",
     "diverged",
-    "final val loss, IQM [95 %]",
+    "test loss, IQM [95 %]",
+    "final val loss",
     "best val loss",
-    "test loss",
 ];
 
-/// The methods by kind (learned, control, tuned, hindsight, default, paper), then by final validation loss, lowest first.
+/// The methods by kind (learned, control, tuned, hindsight, default, paper), then by test loss, lowest first.
 pub fn sorted(comparison: &Comparison) -> Vec<&MethodResult> {
-    let rank = |m: &MethodResult| KINDS.iter().position(|k| *k == m.kind).unwrap_or(KINDS.len());
     let mut methods: Vec<_> = comparison.methods.iter().collect();
     methods.sort_by(|a, b| {
-        rank(a).cmp(&rank(b)).then(a.final_val_loss.iqm.total_cmp(&b.final_val_loss.iqm)).then(a.name.cmp(&b.name))
+        a.kind.cmp(&b.kind).then(a.test_loss.iqm.total_cmp(&b.test_loss.iqm)).then(a.name.cmp(&b.name))
     });
     methods
 }
@@ -36,14 +32,14 @@ pub fn cells(method: &MethodResult) -> [String; 9] {
         method;
     [
         name.clone(),
-        kind.clone(),
+        kind.name().to_owned(),
         count(*epochs_spent),
         initial_lr.map_or("—".into(), learning_rate),
         runs.to_string(),
         diverged.to_string(),
+        estimate(test_loss),
         estimate(final_val_loss),
         estimate(best_val_loss),
-        estimate(test_loss),
     ]
 }
 
@@ -54,7 +50,7 @@ fn claim_line(claim: &Claim) -> String {
 }
 
 /// A break-even number as one line of text.
-fn break_even_line(break_even: &BreakEven) -> String {
+pub(super) fn break_even_line(break_even: &BreakEven) -> String {
     let BreakEven { method, trainings, how } = break_even;
     match trainings {
         Some(1) => format!("against {method}: after 1 training ({how})"),
@@ -63,41 +59,14 @@ fn break_even_line(break_even: &BreakEven) -> String {
     }
 }
 
-/// The table for a terminal, as wide as its content or the terminal.
+/// The table with claims and break-even as Markdown: `comparison.md`.
 ///
 /// ```
-/// use lrpilot::report::{record::Comparison, table};
+/// use lrpilot::{record::Comparison, report::table};
 /// let comparison: Comparison = serde_json::from_str(r#"{"task": "digits", "budget_epochs": 100, "methods": [],
 ///     "claims": [], "break_even": [], "command": "lrpilot demo"}"#).unwrap();
-/// assert!(table::terminal(&comparison).contains("epochs spent"));
 /// assert!(table::markdown(&comparison).starts_with("# digits"));
 /// ```
-#[cfg(feature = "cli")]
-pub fn terminal(comparison: &Comparison) -> String {
-    use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-    let rule = LineStyle::none().fill('─').junction('─');
-    let style = TableStyle::new().top_border(rule).header_separator(rule).bottom_border(rule);
-    let mut table = Table::new();
-    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic).set_header(COLUMNS);
-    for method in sorted(comparison) {
-        table.add_row(cells(method));
-    }
-    for column in 2..COLUMNS.len() {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let mut text = format!("{table}\n");
-    for claim in &comparison.claims {
-        text += &format!("{} {}\n", if claim.held { '✓' } else { '✗' }, claim_line(claim));
-    }
-    for break_even in &comparison.break_even {
-        text += &format!("break-even {}\n", break_even_line(break_even));
-    }
-    text
-}
-
-/// The table with claims and break-even as Markdown: `comparison.md`.
 pub fn markdown(comparison: &Comparison) -> String {
     let Comparison { task, budget_epochs, methods: _, claims, break_even, command } = comparison;
     let mut text = format!("# {}\n\nBudget: {} epochs for each method.\n\n", plain(task), count(*budget_epochs));
@@ -138,7 +107,7 @@ pub fn csv(comparison: &Comparison) -> String {
     text += "\r\n";
     let number = |v: f64| if v.is_finite() { v.to_string() } else { String::new() };
     for m in sorted(comparison) {
-        let mut fields = vec![quoted(&m.name), quoted(&m.kind), m.epochs_spent.to_string()];
+        let mut fields = vec![quoted(&m.name), m.kind.name().to_owned(), m.epochs_spent.to_string()];
         fields.push(m.initial_lr.map_or_else(String::new, number));
         fields.extend([m.runs.to_string(), m.diverged.to_string()]);
         for Estimate { iqm, lo, hi, values: _ } in [&m.final_val_loss, &m.best_val_loss, &m.test_loss] {
@@ -171,19 +140,21 @@ pub fn json(comparison: &Comparison) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Kind;
 
-    fn method(name: &str, kind: &str, iqm: f64) -> MethodResult {
-        let estimate = Estimate { iqm, lo: iqm - 0.01, hi: iqm + 0.01, values: vec![iqm] };
+    /// A method with this test loss; its validation losses fall as it rises, so the order shows what is sorted by.
+    fn method(name: &str, kind: Kind, test_loss: f64) -> MethodResult {
+        let estimate = |iqm: f64| Estimate { iqm, lo: iqm - 0.01, hi: iqm + 0.01, values: vec![iqm] };
         MethodResult {
             name: name.into(),
-            kind: kind.into(),
+            kind,
             epochs_spent: 12_000,
             runs: 1,
             diverged: 0,
-            final_val_loss: estimate.clone(),
-            best_val_loss: estimate.clone(),
-            test_loss: estimate,
-            initial_lr: (kind == "tuned").then_some(0.01),
+            final_val_loss: estimate(1.0 - test_loss),
+            best_val_loss: estimate(0.5 - test_loss / 2.0),
+            test_loss: estimate(test_loss),
+            initial_lr: (kind == Kind::Tuned).then_some(0.01),
         }
     }
 
@@ -192,10 +163,10 @@ mod tests {
             task: "digits".into(),
             budget_epochs: 12_000,
             methods: vec![
-                method("adam, default", "default", 0.25),
-                method("cosine|tuned", "tuned", 0.5),
-                method("step", "tuned", 0.375),
-                method("pilot", "learned", 0.125),
+                method("adam, default", Kind::Default, 0.25),
+                method("cosine|tuned", Kind::Tuned, 0.5),
+                method("step", Kind::Tuned, 0.375),
+                method("pilot", Kind::Learned, 0.125),
             ],
             claims: vec![Claim { statement: "pilot ≤ step".into(), held: false, evidence: "0.1 > 0.2".into() }],
             break_even: vec![BreakEven { method: "step".into(), trainings: None, how: "costs more".into() }],
@@ -217,12 +188,12 @@ mod tests {
 
 Budget: 12\u{202f}000 epochs for each method.
 
-| method | kind | epochs spent | initial LR | runs | diverged | final val loss, IQM [95 %] | best val loss | test loss |
+| method | kind | epochs spent | initial LR | runs | diverged | test loss, IQM [95 %] | final val loss | best val loss |
 |---|---|--:|--:|--:|--:|--:|--:|--:|
-| pilot | learned | 12\u{202f}000 | — | 1 | 0 | 0.1250 [0.1150, 0.1350] | 0.1250 [0.1150, 0.1350] | 0.1250 [0.1150, 0.1350] |
-| step | tuned | 12\u{202f}000 | 1.00e-2 | 1 | 0 | 0.3750 [0.3650, 0.3850] | 0.3750 [0.3650, 0.3850] | 0.3750 [0.3650, 0.3850] |
-| cosine\\|tuned | tuned | 12\u{202f}000 | 1.00e-2 | 1 | 0 | 0.5000 [0.4900, 0.5100] | 0.5000 [0.4900, 0.5100] | 0.5000 [0.4900, 0.5100] |
-| adam, default | default | 12\u{202f}000 | — | 1 | 0 | 0.2500 [0.2400, 0.2600] | 0.2500 [0.2400, 0.2600] | 0.2500 [0.2400, 0.2600] |
+| pilot | learned | 12\u{202f}000 | — | 1 | 0 | 0.1250 [0.1150, 0.1350] | 0.8750 [0.8650, 0.8850] | 0.4375 [0.4275, 0.4475] |
+| step | tuned | 12\u{202f}000 | 1.00e-2 | 1 | 0 | 0.3750 [0.3650, 0.3850] | 0.6250 [0.6150, 0.6350] | 0.3125 [0.3025, 0.3225] |
+| cosine\\|tuned | tuned | 12\u{202f}000 | 1.00e-2 | 1 | 0 | 0.5000 [0.4900, 0.5100] | 0.5000 [0.4900, 0.5100] | 0.2500 [0.2400, 0.2600] |
+| adam, default | default | 12\u{202f}000 | — | 1 | 0 | 0.2500 [0.2400, 0.2600] | 0.7500 [0.7400, 0.7600] | 0.3750 [0.3650, 0.3850] |
 
 ## Claims
 
@@ -241,8 +212,8 @@ Made by `lrpilot demo`.
     fn csv_has_full_precision_and_quotes() {
         let text = csv(&comparison());
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[1], "pilot,learned,12000,,1,0,0.125,0.115,0.135,0.125,0.115,0.135,0.125,0.115,0.135");
-        assert!(lines[4].starts_with("\"adam, default\",default,12000,,1,0,0.25,"));
+        assert_eq!(lines[1], "pilot,learned,12000,,1,0,0.875,0.865,0.885,0.4375,0.4275,0.4475,0.125,0.115,0.135");
+        assert!(lines[4].starts_with("\"adam, default\",default,12000,,1,0,0.75,"));
     }
 
     #[test]
@@ -252,14 +223,5 @@ Made by `lrpilot demo`.
         let mut broken = comparison();
         broken.methods[0].test_loss.hi = f64::INFINITY;
         assert!(json(&broken).unwrap_err().to_string().contains("adam, default"));
-    }
-
-    #[cfg(feature = "cli")]
-    #[test]
-    fn terminal_has_each_method_once_with_claims_below() {
-        let text = terminal(&comparison());
-        for name in ["pilot", "step", "✗ did not hold: pilot ≤ step", "break-even against step: never"] {
-            assert!(text.contains(name), "{name} in\n{text}");
-        }
     }
 }

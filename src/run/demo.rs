@@ -2,8 +2,8 @@
 //! fair comparison.
 
 use crate::env::Formulation;
-use crate::record::{Comparison, RunRecord};
-use crate::run::compare::{CompareOptions, compare, tuning_seeds};
+use crate::record::{Comparison, Kind, RunRecord};
+use crate::run::compare::{CompareOptions, PolicyGroup, compare, tuning_seeds};
 use crate::run::config::RunConfig;
 use crate::run::learner::Learner;
 use crate::run::session::{RunContext, learn_side_by_side, planned_epochs};
@@ -72,9 +72,9 @@ pub fn demo(
     let store = Store::open(&files.results())?;
     let compare_options = CompareOptions {
         policies: vec![
-            ("lrpilot".into(), "learned".into(), pilot.clone()),
-            ("paper formulation".into(), "paper".into(), paper),
-            ("lrpilot: untrained policy".into(), "control".into(), untrained),
+            PolicyGroup { name: "lrpilot".into(), kind: Kind::Learned, policies: pilot.clone() },
+            PolicyGroup { name: "paper formulation".into(), kind: Kind::Paper, policies: paper },
+            PolicyGroup { name: "lrpilot: untrained policy".into(), kind: Kind::Control, policies: untrained },
         ],
         budget_epochs: options.config.learn.epochs,
         child_seeds: options.child_seeds,

@@ -1,6 +1,6 @@
 //! Many training runs side by side: each a pure function of its specification, stored as soon as it is finished.
 
-use crate::record::RunRecord;
+use crate::record::{RunRecord, Stage};
 use crate::run::session::RunContext;
 use crate::run::trial::{Record, Trial};
 use crate::store::identity::{job_id, sha256_hex};
@@ -21,7 +21,7 @@ pub struct JobSpec {
     /// Identity of the task's source.
     pub task: serde_json::Value,
     /// Part of the comparison.
-    pub stage: String,
+    pub stage: Stage,
     /// Name of the method, for people.
     pub name: String,
     /// What sets the LR.
@@ -61,7 +61,7 @@ impl JobSpec {
         let Trial { curve, diverged, at_chance, test_loss, extra_forward_passes } = trial;
         RunRecord {
             job_id: id.to_owned(),
-            stage: self.stage.clone(),
+            stage: self.stage,
             method: self.name.clone(),
             seed: self.seed,
             policy_seed: self.policy_seed,

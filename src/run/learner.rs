@@ -2,7 +2,7 @@
 
 use crate::agent::{Policy, Ppo, PpoState, RolloutExecutor, Slot, SlotState, UpdateStats};
 use crate::env::{Action, Env as _, EnvParts, InitialLr, LrEnv};
-use crate::record::UpdateRecord;
+use crate::record::{Stage, UpdateRecord};
 use crate::rng::{Purpose, derive_seed};
 use crate::run::config::RunConfig;
 use crate::run::executor::Executor;
@@ -253,7 +253,7 @@ impl Learner {
     fn trial_of(&self, candidate: &Learned, seed: usize) -> JobSpec {
         JobSpec {
             task: self.source.identity(),
-            stage: "select".into(),
+            stage: Stage::Select,
             name: "candidate".into(),
             schedule: Schedule::learned(candidate.clone()),
             initial_lr: None,

@@ -12,7 +12,7 @@ pub mod session;
 pub mod stop;
 pub mod trial;
 
-pub use compare::{CompareOptions, compare};
+pub use compare::{CompareOptions, PolicyGroup, compare};
 pub use config::{LearnConfig, RunConfig};
 pub use executor::Executor;
 pub use learner::Learner;

@@ -60,7 +60,7 @@ pub fn run_trial(task: &mut dyn Task, schedule: &Schedule, seed: u64, record: Re
             _ => diverged |= measured.diverged || measured.stuck,
         }
         let look = record == Record::Everything || interval == horizon;
-        let (val_loss_b, val_accuracy) =
+        let (val_loss_b, val_accuracy_b) =
             if look && !diverged { task.evaluate(Split::ValidationB)? } else { (f64::NAN, f64::NAN) };
         curve.push(IntervalRecord {
             interval,
@@ -70,7 +70,7 @@ pub fn run_trial(task: &mut dyn Task, schedule: &Schedule, seed: u64, record: Re
             train_loss: measured.train_loss.unwrap_or(f64::NAN),
             val_loss_a: measured.val_loss.unwrap_or(f64::NAN),
             val_loss_b,
-            val_accuracy,
+            val_accuracy_b,
         });
         if diverged {
             break;

@@ -78,7 +78,7 @@ fn beginning(value: &Value, n: usize) -> Value {
 /// The way to the first table in which `key` would be taken, so that it is missing there.
 fn missing<T: DeserializeOwned>(whole: &Value, way: &mut Vec<Step>, key: &str, message: &str) -> Option<Vec<Step>> {
     let here = at(whole, way)?;
-    if here.is_table() {
+    if here.as_table().is_some_and(|table| !table.contains_key(key)) {
         let mut with = whole.clone();
         at_mut(&mut with, way)?.as_table_mut()?.insert(key.to_owned(), Value::Boolean(true));
         let outcome: Result<T, toml::de::Error> = with.try_into();

@@ -1,6 +1,6 @@
 //! Schedules by name, with defaults that fit the length of the run.
 
-use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau, Schedule};
+use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau, Schedule, defaults};
 
 /// A schedule that can be asked for by name alone.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ fn tenth(horizon: usize) -> usize {
 pub const NAMED: [Named; 16] = [
     named("constant", "the LR, always", |_| Shape::OpenLoop(OpenLoop::Constant {})),
     named("constant-lr", "ConstantLR: a third of the LR for 5 intervals, then the LR", |_| {
-        Shape::OpenLoop(OpenLoop::ConstantLr { factor: 1.0 / 3.0, total_iters: 5 })
+        Shape::OpenLoop(OpenLoop::ConstantLr { factor: defaults::third(), total_iters: defaults::five() })
     }),
     named("linear", "LinearLR from the LR to 0 over the run", |h| {
         Shape::OpenLoop(OpenLoop::Linear { start_factor: 1.0, end_factor: 0.0, total_iters: h })

@@ -218,6 +218,11 @@ impl OpenLoop {
         self
     }
 
+    /// `ConstantLR` with PyTorch's defaults.
+    pub fn constant_lr() -> Self {
+        OpenLoop::ConstantLr { factor: defaults::third(), total_iters: defaults::five() }
+    }
+
     /// `CosineAnnealingLR` to 0 over `t_max`.
     pub fn cosine(t_max: usize) -> Self {
         OpenLoop::CosineAnnealing { t_max, eta_min: 0.0 }

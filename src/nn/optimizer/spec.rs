@@ -126,6 +126,22 @@ impl Default for OptimizerSpec {
 }
 
 impl OptimizerSpec {
+    /// The optimizer called `name` in a configuration, with PyTorch's defaults.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an unknown name, listing the known ones.
+    ///
+    /// ```
+    /// use lrpilot::nn::OptimizerSpec;
+    /// assert_eq!(OptimizerSpec::named("sgd")?, OptimizerSpec::default());
+    /// assert!(OptimizerSpec::named("lion").is_err());
+    /// # Ok::<(), lrpilot::Error>(())
+    /// ```
+    pub fn named(name: &str) -> Result<Self> {
+        serde_json::from_value(serde_json::json!({ "type": name }))
+            .map_err(|e| Error::config("optimizer", e.to_string(), "give the name of an optimizer, e.g. sgd"))
+    }
+
     /// Check what the types do not say.
     ///
     /// # Errors

@@ -1,0 +1,71 @@
+//! What a learned policy is held against besides tuned schedules: its own schedule without its eyes, and hindsight.
+
+use super::claims::Wanted;
+use super::grid::{Family, GRID_POINTS, tune};
+use super::{CompareOptions, Entry};
+use crate::Result;
+use crate::record::{Kind, Stage};
+use crate::rng::{Purpose, derive_seed};
+use crate::run::jobs::{JobSpec, Jobs};
+use crate::run::trial::Record;
+use crate::schedule::OpenLoop;
+use crate::task::TaskSpec;
+use lrpilot_core::Schedule;
+
+/// Controls of the learned policies: the schedule of one run replayed blindly on other seeds, and its mean LR.
+pub(super) fn policy_controls(
+    jobs: &mut Jobs<'_>,
+    options: &CompareOptions<'_>,
+    spec: &TaskSpec,
+) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for group in options.learned() {
+        let name = &group.name;
+        let source: Vec<JobSpec> = group
+            .policies
+            .iter()
+            .map(|policy| JobSpec {
+                task: jobs.source().identity(),
+                stage: Stage::ReplaySource,
+                name: format!("{name}: source of the replay"),
+                schedule: Schedule::learned(policy.clone()),
+                initial_lr: None,
+                seed: derive_seed(options.seed, Purpose::Bootstrap, 0),
+                policy_seed: Some(policy.provenance().seed),
+                record: Record::Final,
+            })
+            .collect();
+        let histories: Vec<(Option<u64>, Vec<f64>)> =
+            jobs.run(&source)?.iter().map(|r| (r.policy_seed, r.curve.iter().map(|c| c.lr).collect())).collect();
+        let entry = |suffix: &str, method: &dyn Fn(&[f64]) -> Schedule| Entry {
+            name: format!("{name}: {suffix}"),
+            kind: Kind::Control,
+            epochs_spent: options.budget_epochs + spec.horizon as u64,
+            initial_lr: None,
+            wanted: None,
+            variants: histories.iter().map(|(seed, lrs)| (*seed, method(lrs))).collect(),
+        };
+        entries.push(entry("open-loop replay", &|lrs| Schedule::Replay { lrs: lrs.to_vec() }));
+        entries.push(entry("its mean LR", &|lrs| Schedule::OpenLoop {
+            schedule: OpenLoop::Constant {},
+            lr: lrs.iter().sum::<f64>() / lrs.len() as f64,
+        }));
+    }
+    Ok(entries)
+}
+
+/// The constant LR of the grid that ends with the smallest validation loss on the very seeds of the evaluation: no method
+/// can know it, and no constant LR of the grid has a smaller mean validation loss there.
+pub(super) fn hindsight_entry(jobs: &mut Jobs<'_>, options: &CompareOptions<'_>, spec: &TaskSpec) -> Result<Entry> {
+    let (name, family) = ("constant (best in hindsight)", Family::constant());
+    let seeds: Vec<u64> = (0..options.child_seeds).map(|i| options.child_seed(i)).collect();
+    let lr = tune(jobs, name, &family, &seeds, spec)?;
+    Ok(Entry {
+        name: name.into(),
+        kind: Kind::Hindsight,
+        epochs_spent: (GRID_POINTS * seeds.len() * spec.horizon) as u64,
+        initial_lr: Some(lr),
+        wanted: Some(Wanted::Below),
+        variants: vec![(None, family.method(lr))],
+    })
+}
