@@ -2,7 +2,7 @@
 
 use lrpilot::Error;
 use lrpilot::record::UpdateRecord;
-use lrpilot::report::tensorboard::{EventWriter, decode, file_name};
+use lrpilot::record::tensorboard::{EventWriter, decode, file_name};
 use std::path::Path;
 use std::process::Command;
 

@@ -2,8 +2,8 @@
 //!
 //! The report is made from the files of the folder alone, so `lrpilot report` writes the same one again.
 
-use crate::record::{Comparison, RunRecord, Stage, UpdateRecord};
-use crate::report::html::{Origin, ReportInput, Sensitivity, render};
+use crate::record::{Comparison, RunRecord, Sensitivity, Stage, UpdateRecord};
+use crate::report::html::{Origin, ReportInput, render};
 use crate::report::table;
 use crate::store::atomic::write_atomic;
 use crate::store::files::{POLICY_FOLDERS, RunFiles};

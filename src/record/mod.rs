@@ -3,6 +3,7 @@
 mod kind;
 pub mod progress;
 pub mod statistics;
+pub mod tensorboard;
 
 pub use kind::{Kind, Stage};
 
@@ -213,6 +214,16 @@ pub struct BreakEven {
     pub trainings: Option<u64>,
     /// How it was computed, with the numbers.
     pub how: String,
+}
+
+/// How strongly a policy's output depends on one input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sensitivity {
+    /// Name of the input.
+    pub feature: String,
+    /// Change of the output for a change of the input by its usual size; the sign is kept, the size is drawn.
+    #[serde(with = "crate::record::nan_as_null")]
+    pub sensitivity: f64,
 }
 
 /// Non-finite numbers as JSON null.

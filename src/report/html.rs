@@ -8,7 +8,7 @@ use super::axis::Axis;
 use super::chart::{self, Chart};
 use super::format::{count, estimate, significant};
 use super::table;
-use crate::record::{BreakEven, Claim, Comparison, Kind, MethodResult, RunRecord, UpdateRecord};
+use crate::record::{Sensitivity, BreakEven, Claim, Comparison, Kind, MethodResult, RunRecord, UpdateRecord};
 use crate::{Error, Result};
 use askama::Template;
 use serde::{Deserialize, Serialize};
@@ -28,16 +28,6 @@ pub struct ReportInput {
     pub sensitivities: Vec<Sensitivity>,
     /// Where it all comes from.
     pub origin: Origin,
-}
-
-/// How strongly a policy's output depends on one input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sensitivity {
-    /// Name of the input.
-    pub feature: String,
-    /// Change of the output for a change of the input by its usual size; the sign is kept, the size is drawn.
-    #[serde(with = "crate::record::nan_as_null")]
-    pub sensitivity: f64,
 }
 
 /// Where the numbers come from, as told by the caller. Empty fields are left out.

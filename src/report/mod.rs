@@ -1,4 +1,4 @@
-//! Everything that only reads records: tables, charts, TensorBoard events, HTML.
+//! Everything that only reads records: tables, charts, HTML.
 //!
 //! Deliberately not here: running anything, choosing file names, reading the clock. Callers hand over records, paths
 //! and times, so a report made twice from the same records is the same bytes.
@@ -9,7 +9,6 @@ pub mod format;
 pub mod html;
 pub mod svg;
 pub mod table;
-pub mod tensorboard;
 #[cfg(feature = "cli")]
 pub mod terminal;
 pub mod xml;

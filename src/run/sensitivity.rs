@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::agent::Policy;
 use crate::env::{Env as _, InitialLr, LrEnv};
-use crate::report::html::Sensitivity;
+use crate::record::Sensitivity;
 use crate::rng::{Purpose, derive_seed};
 use crate::run::config::RunConfig;
 use crate::task::TaskSource;

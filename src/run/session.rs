@@ -4,7 +4,7 @@
 use crate::agent::LocalPool;
 use crate::record::UpdateRecord;
 use crate::record::progress::{Progress, Silent, Status};
-use crate::report::tensorboard::{EventWriter, file_name};
+use crate::record::tensorboard::{EventWriter, file_name};
 use crate::run::config::RunConfig;
 use crate::run::executor::Executor;
 use crate::run::learner::Learner;

@@ -68,7 +68,7 @@ const FRAME: usize = 16;
 /// do not belong in a file name become `_`.
 ///
 /// ```
-/// assert_eq!(lrpilot::report::tensorboard::file_name(1700000000, "a/b"), "events.out.tfevents.1700000000.a_b");
+/// assert_eq!(lrpilot::record::tensorboard::file_name(1700000000, "a/b"), "events.out.tfevents.1700000000.a_b");
 /// ```
 pub fn file_name(seconds: u64, host: &str) -> String {
     let host: String =
@@ -106,7 +106,7 @@ fn unframe(bytes: &[u8]) -> Option<&[u8]> {
 /// The events of a file's content up to the first damaged or cut-off record, and how many bytes they take.
 ///
 /// ```
-/// let (events, length) = lrpilot::report::tensorboard::decode(b"torn");
+/// let (events, length) = lrpilot::record::tensorboard::decode(b"torn");
 /// assert!(events.is_empty() && length == 0);
 /// ```
 pub fn decode(bytes: &[u8]) -> (Vec<Event>, usize) {
@@ -125,7 +125,7 @@ pub fn decode(bytes: &[u8]) -> (Vec<Event>, usize) {
 /// there are skipped, so a resumed run that repeats some updates writes each once.
 ///
 /// ```
-/// use lrpilot::report::tensorboard::{EventWriter, decode, file_name};
+/// use lrpilot::record::tensorboard::{EventWriter, decode, file_name};
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join(file_name(1_700_000_000, "host"));
 /// let mut writer = EventWriter::open(&path, 1.7e9)?;
