@@ -324,3 +324,52 @@ impl Row {
         Ok(if scheduled { Row::Scheduled(optimizer) } else { Row::Plain(optimizer) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stored runs of version 0.1.0 carry these identifiers.
+    #[test]
+    fn identifiers_are_those_of_stored_runs() {
+        let (mnist, cifar, sgd) = (Data::Mnist, Data::Cifar100, Optimizer::Sgd);
+        for (id, stored) in [
+            (PartId::grid(mnist, sgd, Scheduler::None), "mnist/sgd/none/grid"),
+            (PartId::best(cifar, Optimizer::Adadelta, Scheduler::None), "cifar-100/adadelta/none/best"),
+            (PartId::table_lrs(mnist, Optimizer::Adam, Scheduler::ConstantLr), "mnist/adam/constant-lr/runs"),
+            (PartId::agent(mnist, Agent::Paper, 5e-4), "mnist/agent/5e-4"),
+            (PartId::agent(cifar, Agent::Lrpilot, 5e-3), "cifar-100/lrpilot/5e-3"),
+            (PartId::steps(20_000), "mnist/agent/20000-steps"),
+            (PartId::ablation(Ablation::LambdaZero), "mnist/agent/lambda-0"),
+            (PartId::ablation(Ablation::ValidationLoss), "mnist/agent/validation-loss"),
+            (PartId::ablation(Ablation::AgentLr(0.05)), "mnist/agent/agent-lr-0.05"),
+            (PartId::knobs(KnobTask::SgdMomentum, true), "mnist/lrpilot/sgd-momentum/knobs"),
+            (PartId::over(Optimizer::Adam), "mnist/lrpilot/adam/lr"),
+            (PartId::over(Optimizer::Rmsprop), "mnist/lrpilot/rmsprop"),
+            (PartId::replay(Agent::Lrpilot), "mnist/lrpilot/replay"),
+            (PartId::line_search(), "mnist/sls"),
+        ] {
+            assert_eq!(id.as_str(), stored);
+        }
+    }
+
+    /// PyTorch's defaults, as the plan held them when it wrote them out.
+    #[test]
+    fn optimizers_have_pytorchs_defaults() {
+        let (betas, eps) = ((0.9, 0.999), 1e-8);
+        let rmsprop =
+            OptimizerSpec::Rmsprop { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false, weight_decay: 0.0 };
+        let adagrad =
+            OptimizerSpec::Adagrad { lr_decay: 0.0, eps: 1e-10, weight_decay: 0.0, initial_accumulator_value: 0.0 };
+        for (optimizer, spec) in [
+            (Optimizer::Sgd, OptimizerSpec::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }),
+            (Optimizer::Adam, OptimizerSpec::Adam { betas, eps, weight_decay: 0.0 }),
+            (Optimizer::Adamw, OptimizerSpec::Adamw { betas, eps, weight_decay: 1e-2 }),
+            (Optimizer::Adadelta, OptimizerSpec::Adadelta { rho: 0.9, eps: 1e-6, weight_decay: 0.0 }),
+            (Optimizer::Adagrad, adagrad),
+            (Optimizer::Rmsprop, rmsprop),
+        ] {
+            assert_eq!(optimizer.spec().unwrap(), spec);
+        }
+    }
+}
