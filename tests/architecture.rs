@@ -248,9 +248,11 @@ fn imports() -> Vec<(String, Vec<String>)> {
         path.replace('/', "::")
     };
     let files: Vec<_> = files().into_iter().map(|(file, _, code)| (module(&file), code)).collect();
-    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).filter(|n| !["lib", "main"].contains(n)).collect();
+    let names: Vec<&str> =
+        files.iter().map(|(name, _)| name.as_str()).filter(|n| !["lib", "main"].contains(n)).collect();
     let file_of = |path: &str| {
-        let holds = |name: &&&str| path == **name || path.strip_prefix(**name).is_some_and(|rest| rest.starts_with("::"));
+        let holds =
+            |name: &&&str| path == **name || path.strip_prefix(**name).is_some_and(|rest| rest.starts_with("::"));
         names.iter().filter(holds).max_by_key(|name| name.len()).map(|name| (*name).to_owned())
     };
     let of_file = |(name, code): &(String, String)| {

@@ -109,6 +109,8 @@ struct Tiny {
     settings: &'static [&'static str],
     /// LR of the rows with defaults.
     default_lr: f64,
+    /// Range of LRs of the task.
+    lr_bounds: (f64, f64),
     /// What a run counts as that ends without a finite loss: ten times the loss of knowing nothing, which is the
     /// logarithm of the number of classes, and taken as 1 for a task without classes.
     penalty: f64,
@@ -118,6 +120,7 @@ const QUADRATIC: Tiny = Tiny {
     task: "noisy-quadratic",
     settings: &["task.dimensions=4", "task.interval_steps=2"],
     default_lr: 1e-3,
+    lr_bounds: (1e-6, 1.9),
     penalty: 10.0,
 };
 
@@ -126,6 +129,7 @@ const DIGITS: Tiny = Tiny {
     task: "digits",
     settings: &["task.interval_steps=4"],
     default_lr: 1e-3,
+    lr_bounds: (1e-6, 1.0),
     penalty: 10.0 * std::f64::consts::LN_10,
 };
 
@@ -144,7 +148,18 @@ struct Finished {
 
 fn demo_arguments(tiny: &Tiny, out: &Path, more: &[&str]) -> Vec<String> {
     let (seed, policies, children) = (SEED.to_string(), POLICIES.to_string(), CHILDREN.to_string());
-    let words = ["demo", "--task", tiny.task, "--seed", &seed, "--policy-seeds", &policies, "--child-seeds", &children];
+    let words = [
+        "demo",
+        "--task",
+        tiny.task,
+        "--seed",
+        &seed,
+        "--policy-seeds",
+        &policies,
+        "--child-seeds",
+        &children,
+        "--wide",
+    ];
     let budget = [format!("learn.epochs={BUDGET}"), format!("task.horizon={HORIZON}")];
     let settings: Vec<&str> =
         budget.iter().map(String::as_str).chain(LITTLE).chain(tiny.settings.iter().copied()).collect();
@@ -217,17 +232,17 @@ fn final_loss(run: &Run, tiny: &Tiny) -> f64 {
 
 /// Loss that the claims are about.
 fn claimed_loss(run: &Run, tiny: &Tiny) -> f64 {
-    final_loss(run, tiny)
+    run.test_loss.filter(|loss| loss.is_finite()).unwrap_or(tiny.penalty)
 }
 
 /// What of a row the claims and the break-even are about.
 fn claimed(row: &Method) -> &Estimate {
-    &row.final_val_loss
+    &row.test_loss
 }
 
 /// Smallest and largest LR that is tried in tuning.
-fn grid_bounds(_: &Tiny) -> (f64, f64) {
-    (1e-6, 1.0)
+fn grid_bounds(tiny: &Tiny) -> (f64, f64) {
+    tiny.lr_bounds
 }
 
 /// Seeds on which the snapshots of a policy are tried.

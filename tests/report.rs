@@ -2,9 +2,10 @@
 //!
 //! `LRPILOT_REPORT_DIR=folder cargo test --test report` keeps the page and the picture for looking at.
 
+use lrpilot::record::Sensitivity;
 use lrpilot::record::statistics::estimate;
 use lrpilot::record::*;
-use lrpilot::report::html::{Origin, ReportInput, Sensitivity, render};
+use lrpilot::report::html::{Origin, ReportInput, render};
 use lrpilot::report::svg::{LrSeries, lr_chart};
 #[cfg(feature = "cli")]
 use lrpilot::report::terminal;

@@ -8,7 +8,7 @@ use super::axis::Axis;
 use super::chart::{self, Chart};
 use super::format::{count, estimate, significant};
 use super::table;
-use crate::record::{Sensitivity, BreakEven, Claim, Comparison, Kind, MethodResult, RunRecord, UpdateRecord};
+use crate::record::{BreakEven, Claim, Comparison, Kind, MethodResult, RunRecord, Sensitivity, UpdateRecord};
 use crate::{Error, Result};
 use askama::Template;
 use serde::{Deserialize, Serialize};
