@@ -56,3 +56,12 @@ pub use run::config::RunConfig;
 pub use run::learner::Learner;
 pub use run::session::{RunContext, learn_in};
 pub use task::{Split, Task, TaskSource, TaskSpec};
+
+/// The README's and the guide's programs.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/guide/own-loop.md")]
+    struct OwnLoop;
+}

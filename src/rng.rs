@@ -32,7 +32,7 @@ pub enum Purpose {
     Minibatch = 9,
     /// Seeds of episodes; index = episode.
     Episode = 10,
-    /// Resampling in intervals.
+    /// Resampling in intervals (index 0, read as a stream); seeds of evaluations and of their replays (as derived seeds).
     Bootstrap = 11,
     /// Initial state of a test environment.
     Environment = 12,
@@ -62,4 +62,44 @@ pub fn stream(seed: u64, purpose: Purpose, index: u64) -> Rng {
 pub fn derive_seed(seed: u64, purpose: Purpose, index: u64) -> u64 {
     use rand::Rng as _;
     stream(seed, purpose, index).next_u64()
+}
+
+// What seeds are derived for. The upper bits of an index keep roles apart that share a purpose: episodes of learning stay
+// below 2⁶¹, since there are fewer than 2²⁹ environments.
+
+/// Seed of episode number `episode` of the environment number `env` in learning.
+///
+/// ```
+/// use lrpilot::rng::{episode_seed, evaluation_seed, replay_source_seed, selection_seed, sensitivity_seed, tuning_seed};
+/// let of_roles = [episode_seed(7, 0, 0), selection_seed(7, 0), tuning_seed(7, 0), evaluation_seed(7, 0),
+///     replay_source_seed(7), sensitivity_seed(7, 0)];
+/// assert!((0..6).all(|i| (0..i).all(|j| of_roles[i] != of_roles[j])));
+/// ```
+pub fn episode_seed(seed: u64, env: u64, episode: u64) -> u64 {
+    derive_seed(seed, Purpose::Episode, env << 32 | episode)
+}
+
+/// Seed of run number `i` on which the candidates for a policy are tried.
+pub fn selection_seed(seed: u64, i: u64) -> u64 {
+    derive_seed(seed, Purpose::Episode, 1 << 63 | i)
+}
+
+/// Seed of run number `i` on which each setting of a tuned schedule is tried.
+pub fn tuning_seed(seed: u64, i: u64) -> u64 {
+    derive_seed(seed, Purpose::Episode, 1 << 62 | i)
+}
+
+/// Seed of episode number `i` over which the sensitivities of a policy are taken.
+pub fn sensitivity_seed(seed: u64, i: u64) -> u64 {
+    derive_seed(seed, Purpose::Episode, 1 << 61 | i)
+}
+
+/// Fresh seed number `i` of an evaluation.
+pub fn evaluation_seed(seed: u64, i: u64) -> u64 {
+    derive_seed(seed, Purpose::Bootstrap, 1 + i)
+}
+
+/// Seed of the run whose learning rates are replayed on the fresh seeds.
+pub fn replay_source_seed(seed: u64) -> u64 {
+    derive_seed(seed, Purpose::Bootstrap, 0)
 }

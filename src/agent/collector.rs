@@ -5,7 +5,7 @@ use crate::agent::distribution::{Head, log_prob_categorical, log_prob_gaussian, 
 use crate::agent::rollout::{Episode, Slot, SlotState};
 use crate::env::{Space, Step, VectorEnv};
 use crate::nn::init::normal;
-use crate::rng::{Purpose, derive_seed, stream};
+use crate::rng::{self, Purpose, stream};
 use crate::{Error, Result};
 use lrpilot_core::{Policy, tanh};
 use rand::RngExt as _;
@@ -141,7 +141,7 @@ impl Collector {
 
     /// Count a new episode and return its seed.
     fn begin_episode(&self, state: &mut SlotState) -> u64 {
-        state.episode_seed = derive_seed(self.seed, Purpose::Episode, state.index << 32 | state.episodes);
+        state.episode_seed = rng::episode_seed(self.seed, state.index, state.episodes);
         state.episodes += 1;
         (state.episode_return, state.episode_length, state.needs_reset) = (0.0, 0, false);
         state.episode_seed

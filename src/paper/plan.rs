@@ -6,7 +6,7 @@ use crate::nn::OptimizerSpec;
 use crate::nn::optimizer::line_search::LineSearchConfig;
 use crate::paper::names::{Ablation, Agent, KnobTask, Optimizer, PartId, Scheduler};
 use crate::paper::scale::{Data, Scale};
-use crate::rng::{Purpose, derive_seed};
+use crate::rng;
 use crate::run::compare::log_grid;
 use crate::run::config::RunConfig;
 use crate::schedule::OpenLoop;
@@ -177,7 +177,7 @@ pub fn epochs_per_interval(task: &SupervisedConfig) -> u64 {
 
 /// Seeds of evaluations; those of grids and agents are others.
 pub fn fresh_seeds(scale: Scale, seed: u64) -> Vec<u64> {
-    (0..scale.seeds()).map(|i| derive_seed(seed, Purpose::Bootstrap, 1 + i)).collect()
+    (0..scale.seeds()).map(|i| rng::evaluation_seed(seed, i)).collect()
 }
 
 /// Builds the list of parts.
@@ -222,7 +222,7 @@ impl Planner {
         let task = self.scale.task(data, optimizer.spec()?);
         let schedule = scheduler.schedule(task.horizon);
         let lrs = log_grid(Scale::LR_RANGE, self.scale.grid_points());
-        let seeds = vec![derive_seed(self.seed, Purpose::Episode, 1 << 62)];
+        let seeds = vec![rng::tuning_seed(self.seed, 0)];
         let grid = PartId::grid(data, optimizer, scheduler);
         self.add(experiment, grid.clone(), Work::Runs { task, schedule, lrs, seeds });
         let seeds = self.fresh();

@@ -3,7 +3,7 @@
 use crate::agent::{Policy, Ppo, PpoState, RolloutExecutor, Slot, SlotState, UpdateStats};
 use crate::env::{Action, Env as _, EnvParts, InitialLr, LrEnv};
 use crate::record::{Stage, UpdateRecord};
-use crate::rng::{Purpose, derive_seed};
+use crate::rng;
 use crate::run::config::RunConfig;
 use crate::run::executor::Executor;
 use crate::run::jobs::JobSpec;
@@ -257,7 +257,7 @@ impl Learner {
             name: "candidate".into(),
             schedule: Schedule::learned(candidate.clone()),
             initial_lr: None,
-            seed: derive_seed(self.config.seed, Purpose::Episode, 1 << 63 | seed as u64),
+            seed: rng::selection_seed(self.config.seed, seed as u64),
             policy_seed: Some(self.config.seed),
             record: Record::Final,
         }

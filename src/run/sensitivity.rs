@@ -4,7 +4,7 @@ use crate::Result;
 use crate::agent::Policy;
 use crate::env::{Env as _, InitialLr, LrEnv};
 use crate::record::Sensitivity;
-use crate::rng::{Purpose, derive_seed};
+use crate::rng;
 use crate::run::config::RunConfig;
 use crate::task::TaskSource;
 use lrpilot_core::{HyperparameterName, Learned, PolicySpec};
@@ -27,7 +27,7 @@ pub fn sensitivities(config: &RunConfig, source: &Arc<dyn TaskSource>, learned: 
     let mut env = LrEnv::new(Arc::clone(source), parts)?;
     let mut observations: Vec<Vec<f32>> = Vec::new();
     for episode in 0..EPISODES {
-        let mut observation = env.reset(derive_seed(config.seed, Purpose::Episode, 1 << 61 | episode))?;
+        let mut observation = env.reset(rng::sensitivity_seed(config.seed, episode))?;
         loop {
             let step = env.step(&output(&mut policy, &observation))?;
             observations.push(observation);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const HEAD: &str = "HEAD";
 const SUFFIX: &str = ".postcard";
 /// First bytes of a checkpoint; the number is the format's version.
-const MAGIC: &[u8] = b"lrpilot checkpoint 1\n";
+const MAGIC: &[u8] = b"lrpilot checkpoint 2\n";
 const KEPT: usize = 2;
 const REMEDY: &str = "restore the folder from a copy, or start again in another folder";
 

@@ -5,7 +5,7 @@ use super::grid::{Family, GRID_POINTS, tune};
 use super::{CompareOptions, Entry};
 use crate::Result;
 use crate::record::{Kind, Stage};
-use crate::rng::{Purpose, derive_seed};
+use crate::rng;
 use crate::run::jobs::{JobSpec, Jobs};
 use crate::run::trial::Record;
 use crate::schedule::OpenLoop;
@@ -30,7 +30,7 @@ pub(super) fn policy_controls(
                 name: format!("{name}: source of the replay"),
                 schedule: Schedule::learned(policy.clone()),
                 initial_lr: None,
-                seed: derive_seed(options.seed, Purpose::Bootstrap, 0),
+                seed: rng::replay_source_seed(options.seed),
                 policy_seed: Some(policy.provenance().seed),
                 record: Record::Final,
             })

@@ -3,7 +3,7 @@
 use super::claims::Wanted;
 use crate::range;
 use crate::record::Stage;
-use crate::rng::{Purpose, derive_seed};
+use crate::rng;
 use crate::run::jobs::{JobSpec, Jobs};
 use crate::run::trial::Record;
 use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
@@ -78,7 +78,7 @@ pub fn tuning_seeds(budget_epochs: u64, spec: &TaskSpec) -> Result<usize> {
 
 /// Seeds of tuning, apart from those of learning, selection and evaluation.
 pub(super) fn tuning_seed_list(seed: u64, count: usize) -> Vec<u64> {
-    (0..count).map(|s| derive_seed(seed, Purpose::Episode, 1 << 62 | s as u64)).collect()
+    (0..count).map(|s| rng::tuning_seed(seed, s as u64)).collect()
 }
 
 /// The grid's LR with the smallest mean final validation-B loss; a diverged run counts as ten times chance.

@@ -12,7 +12,7 @@ pub use grid::{log_grid, tuning_seeds};
 use crate::Result;
 use crate::record::statistics::estimate;
 use crate::record::{Comparison, Estimate, Kind, MethodResult, RunRecord, Stage, penalty};
-use crate::rng::{Purpose, derive_seed};
+use crate::rng;
 use crate::run::jobs::{JobSpec, Jobs};
 use crate::run::session::RunContext;
 use crate::run::trial::Record;
@@ -54,7 +54,7 @@ impl CompareOptions<'_> {
 
     /// Fresh seed number `i`: of another purpose than those of learning, selection and tuning.
     fn child_seed(&self, i: usize) -> u64 {
-        derive_seed(self.seed, Purpose::Bootstrap, 1 + i as u64)
+        rng::evaluation_seed(self.seed, i as u64)
     }
 }
 
