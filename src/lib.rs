@@ -53,8 +53,9 @@ pub use lrpilot_core::{
 };
 pub use run::compare::{CompareOptions, compare};
 pub use run::config::RunConfig;
+pub use run::context::RunContext;
 pub use run::learner::Learner;
-pub use run::session::{RunContext, learn_in};
+pub use run::session::learn_in;
 pub use task::{Split, Task, TaskSource, TaskSpec};
 
 /// The README's and the guide's programs.

@@ -37,7 +37,7 @@ const CORE_HAS_NOT: [&str; 9] = [
     "\"/proc",
 ];
 /// Files whose strings may hold flags, and why: the paper's document names the command that makes each table.
-const MAY_NAME_FLAGS: [&str; 1] = ["paper/tables.rs"];
+const MAY_NAME_FLAGS: [&str; 2] = ["paper/evidence.rs", "paper/tables.rs"];
 /// The file that knows the names of a run folder's files; the templates and their errors are called like two of them.
 const KNOWS_FILE_NAMES: &str = "store/files.rs";
 const FILE_NAMES: [&str; 6] =

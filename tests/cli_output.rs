@@ -145,7 +145,7 @@ fn policies_with_a_knob_are_compared() {
     let words = ["demo", "--task", "digits", "--policy-seeds", "1", "--child-seeds", "1"];
     succeeds(&arguments(&words, &demo, &settings));
     shows_both_outputs(&demo);
-    report_again(&demo, &["comparison", "claims", "curves", "training", "sensitivity", "budget", "provenance"]);
+    report_again(&demo, &["comparison", "claims", "curves", "training", "sensitivity", "budget", "origin"]);
     shows_both_outputs(&demo);
 
     let policy = text(&demo.join("policy.safetensors"));

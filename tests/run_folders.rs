@@ -113,7 +113,7 @@ fn a_report_is_written_anew_to_the_same_bytes() {
         let page = String::from_utf8_lossy(&before);
         assert!(page.contains("id=\"sensitivity\""), "{}: what the policy looks at", out.display());
         assert!(page.contains("A learned learning-rate schedule for noisy-quadratic"));
-        assert!(page.contains("--set task.horizon=1") && page.contains("id=\"provenance\""));
+        assert!(page.contains("--set task.horizon=1") && page.contains("id=\"origin\""));
         fs::remove_file(files.report()).unwrap();
         succeeds(lrpilot(&["report"]).arg(out));
         assert!(fs::read(files.report()).unwrap() == before, "{}: another report", out.display());

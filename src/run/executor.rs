@@ -1,7 +1,7 @@
 //! Where work is done: the local pool, or whatever else carries serialisable jobs to other processes.
 
 use crate::agent::{LocalPool, RolloutExecutor};
-use crate::run::jobs::JobSpec;
+use crate::run::job::JobSpec;
 use crate::run::stop::StopFlag;
 use crate::run::trial::{Trial, run_trial};
 use crate::task::TaskSource;

@@ -6,7 +6,7 @@ use crate::record::{Stage, UpdateRecord};
 use crate::rng;
 use crate::run::config::RunConfig;
 use crate::run::executor::Executor;
-use crate::run::jobs::JobSpec;
+use crate::run::job::JobSpec;
 use crate::run::stop::StopFlag;
 use crate::run::trial::Record;
 use crate::task::TaskSource;

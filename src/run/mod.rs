@@ -2,9 +2,11 @@
 
 pub mod compare;
 pub mod config;
+pub mod context;
 pub mod demo;
 pub mod executor;
 pub mod export;
+pub mod job;
 pub mod jobs;
 pub mod learner;
 pub mod sensitivity;
@@ -14,8 +16,9 @@ pub mod trial;
 
 pub use compare::{CompareOptions, PolicyGroup, compare};
 pub use config::{LearnConfig, RunConfig};
+pub use context::RunContext;
 pub use executor::Executor;
+pub use job::JobSpec;
 pub use learner::Learner;
-pub use session::RunContext;
 pub use stop::StopFlag;
 pub use trial::{Record, Trial, run_trial};

@@ -1,14 +1,12 @@
 //! Learning inside a run folder: checkpoints, records, the frozen policy; interrupted at any moment, it goes on to the
 //! same bits.
 
-use crate::agent::LocalPool;
 use crate::record::UpdateRecord;
-use crate::record::progress::{Progress, Silent, Status};
+use crate::record::progress::Status;
 use crate::record::tensorboard::{EventWriter, file_name};
 use crate::run::config::RunConfig;
-use crate::run::executor::Executor;
+use crate::run::context::RunContext;
 use crate::run::learner::Learner;
-use crate::run::stop::StopFlag;
 use crate::store::checkpoint::Checkpoints;
 use crate::store::files::RunFiles;
 use crate::store::folder::{keep_config, same_config};
@@ -17,35 +15,7 @@ use crate::task::TaskSource;
 use crate::{Error, Result};
 use lrpilot_core::Learned;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-
-/// What surrounds a run without influencing its numbers.
-#[derive(Clone, Copy)]
-pub struct RunContext<'a> {
-    /// Where progress is told.
-    pub progress: &'a dyn Progress,
-    /// Set when the run should stop after the update in flight.
-    pub stop: &'a StopFlag,
-    /// Where training runs are done.
-    pub executor: &'a dyn Executor,
-    /// Seconds since 1970, for the time stamps of TensorBoard; the core reads no clock.
-    pub wall_time: &'a (dyn Fn() -> f64 + Sync),
-    /// Name of the machine, for the name of the event file.
-    pub host: &'a str,
-}
-
-impl RunContext<'static> {
-    /// On this machine's threads, without progress and without a way to stop.
-    ///
-    /// ```
-    /// let context = lrpilot::RunContext::local();
-    /// assert!(!context.stop.is_set());
-    /// ```
-    pub fn local() -> Self {
-        static NEVER: LazyLock<StopFlag> = LazyLock::new(StopFlag::new);
-        RunContext { progress: &Silent, stop: &NEVER, executor: &LocalPool, wall_time: &|| 0.0, host: "localhost" }
-    }
-}
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Train the policy of `config` with its files in `folder`, from the newest checkpoint if there is one. A finished
 /// policy is read back instead of trained again.

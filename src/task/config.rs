@@ -4,8 +4,8 @@ use crate::nn::OptimizerSpec;
 use crate::nn::model::ModelSpec;
 use crate::range::{self, Range};
 use crate::task::data::{DatasetName, SplitConfig};
-use crate::task::size;
-use crate::{Error, Result, limits};
+use crate::task::in_task;
+use crate::{Result, limits};
 use serde::{Deserialize, Serialize};
 
 /// A task as written in a configuration file.
@@ -150,14 +150,6 @@ impl SupervisedConfig {
         self.optimizer.check().map_err(in_task)?;
         range::count("task.model: numbers for a batch", self.numbers()?, 0, limits::NUMBERS)
     }
-
-    /// Numbers that a network of this task keeps in memory, estimated from above.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for a layer that is too large, or a model that has no such name.
-    pub fn numbers(&self) -> Result<u128> {
-        size::numbers(self)
-    }
 }
 
 /// The noisy quadratic model: L(θ) = ½ Σ hᵢ θᵢ², gradients hᵢ(θᵢ − cᵢ) with cᵢ ~ N(0, σᵢ²) (Wu et al. 2018, §2.2).
@@ -202,14 +194,6 @@ impl QuadraticConfig {
         range::count("task.horizon", self.horizon, 1, limits::HORIZON)?;
         range::check("task.noise", self.noise, Range::NotNegative)?;
         range::bounds("task.lr_bounds", self.lr_bounds)
-    }
-}
-
-/// Prefixes the place of an error in the model or the optimizer, which do not know the table that they stand in.
-pub(super) fn in_task(error: Error) -> Error {
-    match error {
-        Error::Config { place, message, remedy } => Error::config(format!("task.{place}"), message, remedy),
-        other => other,
     }
 }
 

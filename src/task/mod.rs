@@ -18,6 +18,14 @@ use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, RunSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// Prefixes the place of an error in the model or the optimizer, which do not know the table that they stand in.
+pub(super) fn in_task(error: Error) -> Error {
+    match error {
+        Error::Config { place, message, remedy } => Error::config(format!("task.{place}"), message, remedy),
+        other => other,
+    }
+}
+
 /// Facts about a task that do not change while it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskSpec {

@@ -1,29 +1,32 @@
 //! How many numbers a network takes, from its description alone: known before anything is allocated.
 
 use crate::nn::{LayerSpec, Shape};
-use crate::task::config::{SupervisedConfig, in_task};
+use crate::task::config::SupervisedConfig;
+use crate::task::in_task;
 use crate::{Result, limits, range};
 
-/// The numbers that the network of `config` keeps: parameters with their gradients and the optimizer's state, and the
-/// activations of a batch with their gradients. An estimate from above; 128 bits hold it for any checked description.
-///
-/// # Errors
-/// [`Error::Config`] for a width that is too large, or a model that has no such name.
-pub(super) fn numbers(config: &SupervisedConfig) -> Result<u128> {
-    let (shape, classes) = config.dataset.shape_and_classes();
-    let layers = config.model.layers(classes).map_err(in_task)?;
-    range::count("task.model: number of layers", layers.len(), 0, limits::LAYERS)?;
-    let (mut shape, mut parameters, mut activations) = (shape, 0u128, shape.len() as u128);
-    for (i, layer) in layers.iter().enumerate() {
-        check_widths(i, layer)?;
-        let (out, own) = after(shape, layer);
-        parameters += own;
-        activations += out.channels as u128 * out.height as u128 * out.width as u128;
-        range::count(format_args!("task.model[{i}]: numbers in it"), parameters + activations, 0, limits::NUMBERS)?;
-        shape = out;
+impl SupervisedConfig {
+    /// Numbers that a network of this task keeps in memory: parameters with their gradients and the optimizer's state, and the
+    /// activations of a batch with their gradients. An estimate from above; 128 bits hold it for any checked description.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a width that is too large, or a model that has no such name.
+    pub fn numbers(&self) -> Result<u128> {
+        let (shape, classes) = self.dataset.shape_and_classes();
+        let layers = self.model.layers(classes).map_err(in_task)?;
+        range::count("task.model: number of layers", layers.len(), 0, limits::LAYERS)?;
+        let (mut shape, mut parameters, mut activations) = (shape, 0u128, shape.len() as u128);
+        for (i, layer) in layers.iter().enumerate() {
+            check_widths(i, layer)?;
+            let (out, own) = after(shape, layer);
+            parameters += own;
+            activations += out.channels as u128 * out.height as u128 * out.width as u128;
+            range::count(format_args!("task.model[{i}]: numbers in it"), parameters + activations, 0, limits::NUMBERS)?;
+            shape = out;
+        }
+        let batch = self.batch_size.min(self.data.train_images) as u128;
+        Ok(5 * parameters + 2 * batch * activations)
     }
-    let batch = config.batch_size.min(config.data.train_images) as u128;
-    Ok(5 * parameters + 2 * batch * activations)
 }
 
 /// Whether each number of a layer is one that can be meant.

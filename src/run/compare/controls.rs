@@ -6,11 +6,12 @@ use super::{CompareOptions, Entry};
 use crate::Result;
 use crate::record::{Kind, Stage};
 use crate::rng;
-use crate::run::jobs::{JobSpec, Jobs};
+use crate::run::job::JobSpec;
+use crate::run::jobs::Jobs;
 use crate::run::trial::Record;
-use crate::schedule::OpenLoop;
 use crate::task::TaskSpec;
 use lrpilot_core::Schedule;
+use lrpilot_core::schedule::OpenLoop;
 
 /// Controls of the learned policies: the schedule of one run replayed blindly on other seeds, and its mean LR.
 pub(super) fn policy_controls(

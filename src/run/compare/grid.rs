@@ -4,12 +4,13 @@ use super::claims::Wanted;
 use crate::range;
 use crate::record::Stage;
 use crate::rng;
-use crate::run::jobs::{JobSpec, Jobs};
+use crate::run::job::JobSpec;
+use crate::run::jobs::Jobs;
 use crate::run::trial::Record;
-use crate::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
 use crate::task::TaskSpec;
 use crate::{Error, Result, limits};
 use lrpilot_core::Schedule;
+use lrpilot_core::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
 
 /// Points of the LR grid (paper, §3), which spans the task's range of LRs, as that of the policies does.
 pub(super) const GRID_POINTS: usize = 100;

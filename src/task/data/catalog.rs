@@ -160,7 +160,7 @@ pub fn verify_file(name: DatasetName, file: &DataFile, path: &Path) -> Result<()
 }
 
 fn load_cifar10(path: &Path) -> Result<Dataset> {
-    let members = cifar::from_archive(path, DatasetName::Cifar10, &CIFAR10_MEMBERS, 1 << 26)?;
+    let members = cifar::from_archive(path, open(path, DatasetName::Cifar10)?, &CIFAR10_MEMBERS, 1 << 26)?;
     let mut parts = members
         .iter()
         .zip(CIFAR10_MEMBERS)
@@ -176,7 +176,7 @@ fn load_cifar10(path: &Path) -> Result<Dataset> {
 }
 
 fn load_cifar100(path: &Path) -> Result<Dataset> {
-    let members = cifar::from_archive(path, DatasetName::Cifar100, &["train.bin", "test.bin"], 1 << 28)?;
+    let members = cifar::from_archive(path, open(path, DatasetName::Cifar100)?, &["train.bin", "test.bin"], 1 << 28)?;
     for (content, (member, sha256)) in
         members.iter().zip([("train.bin", CIFAR100_MEMBERS[0]), ("test.bin", CIFAR100_MEMBERS[1])])
     {
@@ -229,7 +229,7 @@ fn decompressed(path: &Path, name: DatasetName) -> Result<Vec<u8>> {
 }
 
 fn corrupt(path: &Path, name: DatasetName, why: &str) -> Error {
-    let remedy = format!("fetch it again with `lrpilot data fetch {}`", name.name());
+    let remedy = format!("download {} again", name.name());
     Error::data(path, format!("truncated or corrupt gzip file ({why})"), remedy)
 }
 
@@ -239,5 +239,5 @@ fn check_sha256(path: &Path, content: &[u8], expected: &str, name: DatasetName) 
         return Ok(());
     }
     let message = format!("wrong checksum: sha256 of the content is {found} instead of {expected}");
-    Err(Error::data(path, message, format!("fetch it again with `lrpilot data fetch {}`", name.name())))
+    Err(Error::data(path, message, format!("download {} again", name.name())))
 }

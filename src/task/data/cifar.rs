@@ -2,7 +2,7 @@
 //! pixels. Read from the archive, compressed or not; nothing is unpacked to disk.
 
 use crate::nn::Shape;
-use crate::task::data::{DatasetName, Images, catalog};
+use crate::task::data::Images;
 use crate::{Error, Result};
 use std::io::Read;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub(super) fn records(
     classes: usize,
     expected: usize,
 ) -> Result<Images> {
-    let bad = |message: String| Err(Error::data(path, message, "fetch the archive again with `lrpilot data fetch`"));
+    let bad = |message: String| Err(Error::data(path, message, "download the archive again"));
     let size = label_bytes + PIXELS;
     if content.len() != expected * size {
         return bad(format!("{} bytes instead of {expected} records of {size}", content.len()));
@@ -39,11 +39,11 @@ pub(super) fn records(
     Ok(images)
 }
 
-/// The contents of `members` (by file name) from a tar archive, compressed or not. Other members are skipped, whatever
+/// The contents of `members` (by file name) of the tar archive at `path`. Other members are skipped, whatever
 /// their names; nothing is written to disk and no member may be longer than `limit` bytes.
-pub(super) fn from_archive(path: &Path, name: DatasetName, members: &[&str], limit: u64) -> Result<Vec<Vec<u8>>> {
-    let remedy = "fetch the archive again with `lrpilot data fetch`";
-    let mut archive = tar::Archive::new(catalog::open(path, name)?);
+pub(super) fn from_archive(path: &Path, archive: impl Read, members: &[&str], limit: u64) -> Result<Vec<Vec<u8>>> {
+    let remedy = "download the archive again";
+    let mut archive = tar::Archive::new(archive);
     let broken = |e: std::io::Error| Error::data(path, format!("truncated or corrupt archive ({e})"), remedy);
     let mut found: Vec<Option<Vec<u8>>> = vec![None; members.len()];
     for entry in archive.entries().map_err(broken)? {
@@ -61,6 +61,11 @@ pub(super) fn from_archive(path: &Path, name: DatasetName, members: &[&str], lim
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::data::{DatasetName, catalog};
+
+    fn open(path: &Path) -> Box<dyn Read> {
+        catalog::open(path, DatasetName::Cifar100).unwrap()
+    }
 
     #[test]
     fn the_fine_label_is_used_and_checked() {
@@ -86,9 +91,9 @@ mod tests {
         builder.append_data(&mut header, "x/train.bin", &body[..]).unwrap();
         let bytes = builder.into_inner().unwrap().finish().unwrap();
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(from_archive(&path, DatasetName::Cifar100, &["train.bin"], u64::MAX).unwrap(), vec![body]);
+        assert_eq!(from_archive(&path, open(&path), &["train.bin"], u64::MAX).unwrap(), vec![body]);
         assert!(
-            from_archive(&path, DatasetName::Cifar100, &["test.bin"], u64::MAX)
+            from_archive(&path, open(&path), &["test.bin"], u64::MAX)
                 .unwrap_err()
                 .to_string()
                 .contains("no member test.bin")
@@ -97,10 +102,10 @@ mod tests {
         flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).unwrap();
         let unpacked = folder.path().join("cifar.tar");
         std::fs::write(&unpacked, &plain).unwrap();
-        assert!(from_archive(&unpacked, DatasetName::Cifar100, &["train.bin"], u64::MAX).is_ok(), "not compressed");
+        assert!(from_archive(&unpacked, open(&unpacked), &["train.bin"], u64::MAX).is_ok(), "not compressed");
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         assert!(
-            from_archive(&path, DatasetName::Cifar100, &["train.bin"], u64::MAX)
+            from_archive(&path, open(&path), &["train.bin"], u64::MAX)
                 .unwrap_err()
                 .to_string()
                 .contains("truncated or corrupt")

@@ -9,7 +9,7 @@ const UNSIGNED_BYTE: u8 = 8;
 
 /// Split decompressed IDX content into its sizes and its bytes, checking everything. `path` is for messages.
 fn parse<'a>(path: &Path, content: &'a [u8], dimensions: usize) -> Result<(Vec<usize>, &'a [u8])> {
-    let bad = |message: String| Err(Error::data(path, message, "fetch the file again with `lrpilot data fetch`"));
+    let bad = |message: String| Err(Error::data(path, message, "download the file again"));
     let header = 4 + 4 * dimensions;
     if content.len() < header {
         return bad(format!("truncated: {} bytes are less than the header of {header}", content.len()));
@@ -39,11 +39,11 @@ pub(super) fn images(images: (&Path, &[u8]), labels: (&Path, &[u8]), classes: us
     let (label_sizes, label_bytes) = parse(labels.0, labels.1, 1)?;
     if label_sizes[0] != sizes[0] {
         let message = format!("{} labels for {} images in {}", label_sizes[0], sizes[0], images.0.display());
-        return Err(Error::data(labels.0, message, "fetch both files again with `lrpilot data fetch`"));
+        return Err(Error::data(labels.0, message, "download both files again"));
     }
     if let Some(i) = label_bytes.iter().position(|l| usize::from(*l) >= classes) {
         let message = format!("label {} at position {i} is not below {classes}", label_bytes[i]);
-        return Err(Error::data(labels.0, message, "fetch the file again with `lrpilot data fetch`"));
+        return Err(Error::data(labels.0, message, "download the file again"));
     }
     let shape = Shape::image(1, sizes[1], sizes[2]);
     Ok(Images { shape, classes, pixels: pixels.to_vec(), labels: label_bytes.to_vec() })
