@@ -9,3 +9,4 @@ pub mod html;
 pub mod svg;
 pub mod table;
 pub mod tensorboard;
+pub mod terminal_chart;
