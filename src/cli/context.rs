@@ -55,7 +55,7 @@ pub fn load_config(task: &str, set: &[String], seed: Option<u64>) -> Result<RunC
 }
 
 /// The text of a configuration file.
-fn read_utf8(path: &Path) -> Result<String> {
+pub(super) fn read_utf8(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     String::from_utf8(bytes).map_err(|e| {
         let good = e.utf8_error().valid_up_to();

@@ -1,16 +1,16 @@
-//! Arguments of `lrpilot evaluate TASK --schedule NAME|POLICY`.
+//! Arguments of `lrpilot evaluate TASK --schedule NAME|TABLE|FILE`.
 
+use super::schedule_arg::{ForRun, schedule};
 use super::{GlobalArgs, SeedList, command::quote, context, error::print};
+use crate::Result;
 use crate::run::export::export_replay;
 use crate::run::{Record, Trial, run_trial};
-use crate::task::{TaskSource as _, TaskSpec};
-use crate::{Error, Result};
+use crate::task::{ConfiguredTask, TaskSource as _, TaskSpec};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
-use lrpilot_core::schedule::named::NAMED;
 use lrpilot_core::{Measurement, Schedule};
 use rayon::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Arguments of `evaluate`.
 #[derive(Clone, Debug, Args)]
@@ -19,8 +19,9 @@ pub struct EvaluateArgs {
     /// Name of a task, or a configuration file (TOML).
     #[arg(value_name = "TASK|FILE")]
     pub task: String,
-    /// Name of a schedule, or a frozen policy.
-    #[arg(long, value_name = "NAME|POLICY")]
+    /// Name of a schedule, a table such as "{ type = 'step', step_size = 10 }", or a file: a policy, a table (.toml) or
+    /// numbers (.csv, .json, .txt).
+    #[arg(long, value_name = "NAME|TABLE|FILE")]
     pub schedule: String,
     /// Initial learning rate [default: the task's].
     #[arg(long, value_name = "LR", allow_negative_numbers = true, value_parser = super::positive_lr)]
@@ -39,12 +40,11 @@ pub struct EvaluateArgs {
 /// Train one network per seed and print a row for each.
 ///
 /// # Errors
-/// [`Error::Usage`] for an unknown schedule; the task's errors.
+/// [`crate::Error::Usage`] for an unknown schedule; the task's errors.
 pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
     let config = context::load_config(&args.task, &args.set, None)?;
     let source = context::source(&config, global)?;
-    let spec = source.spec();
-    let schedule = schedule(args, spec)?;
+    let schedule = schedule(&args.schedule, "--schedule", args.lr, ForRun::task(source.spec()))?;
     if let Some(dir) = &args.export_replay {
         export_replay(dir, &source, &schedule, args.seeds.0[0])?;
         let quoted = quote(dir.as_os_str());
@@ -53,36 +53,65 @@ pub fn run(args: &EvaluateArgs, global: &GlobalArgs) -> Result<()> {
             dir.display()
         ));
     }
+    print(&table(&train(&source, &schedule, &args.seeds, global)?))
+}
+
+/// One network that was trained.
+pub(super) struct Run {
+    /// Its seed.
+    pub seed: u64,
+    /// Loss of the untrained network on validation A.
+    untrained: f64,
+    /// How the training went.
+    pub trial: Trial,
+}
+
+/// Train one network per seed under `schedule`, on as many threads as asked for, in the order of the seeds.
+///
+/// # Errors
+/// As [`run_trial`].
+pub(super) fn train(
+    source: &ConfiguredTask,
+    schedule: &Schedule,
+    seeds: &SeedList,
+    global: &GlobalArgs,
+) -> Result<Vec<Run>> {
+    let horizon = source.spec().horizon;
     let progress = context::progress(global);
-    progress.start((args.seeds.0.len() * spec.horizon) as u64, "training");
+    progress.start((seeds.0.len() * horizon) as u64, "training");
     let runs = context::on_threads(global, || {
         let one = |seed: &u64| {
             let mut task = source.task(*seed)?;
             let probe = task.reset(*seed)?;
-            if let Some(text) = start_elsewhere(&schedule, &probe, task.spec(), *seed) {
+            if let Some(text) = start_elsewhere(schedule, &probe, task.spec(), *seed) {
                 progress.message(&text);
             }
-            let trial = run_trial(&mut *task, &schedule, *seed, Record::Everything)?;
-            progress.advance(spec.horizon as u64);
-            Ok((*seed, probe.loss(), trial))
+            let trial = run_trial(&mut *task, schedule, *seed, Record::Everything)?;
+            progress.advance(horizon as u64);
+            Ok(Run { seed: *seed, untrained: probe.loss(), trial })
         };
-        args.seeds.0.par_iter().map(one).collect::<Result<Vec<_>>>()
+        seeds.0.par_iter().map(one).collect::<Result<Vec<_>>>()
     })?;
     progress.finish(&format!("{} runs", runs.len()));
+    Ok(runs)
+}
+
+/// A row for each run.
+pub(super) fn table(runs: &[Run]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["seed", "first LR", "last LR", "final val loss", "test loss", "ended"]);
-    for (seed, untrained, run) in &runs {
-        let (first, last) = (&run.curve[0], &run.curve[run.curve.len() - 1]);
+    for Run { seed, untrained, trial } in runs {
+        let (first, last) = (&trial.curve[0], &trial.curve[trial.curve.len() - 1]);
         table.add_row([
             seed.to_string(),
             format!("{:.2e}", first.lr),
             format!("{:.2e}", last.lr),
             loss(last.val_loss_b),
-            run.test_loss.map_or("-".into(), loss),
-            ending(run, *untrained).into(),
+            trial.test_loss.map_or("-".into(), loss),
+            ending(trial, *untrained).into(),
         ]);
     }
-    print(&table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// A loss to four decimals, from 10⁵ on in scientific notation.
@@ -109,22 +138,5 @@ fn start_elsewhere(schedule: &Schedule, probe: &Measurement, spec: &TaskSpec, se
     Some(format!(
         "seed {seed}: --lr {lr} ignored: it is more than {decades} decades from the anchor ({anchor:.2e}), outside the \
          range that the policy was trained on. Starting from the anchor."
-    ))
-}
-
-fn schedule(args: &EvaluateArgs, spec: &TaskSpec) -> Result<Schedule> {
-    let lr = args.lr.unwrap_or(spec.default_lr);
-    if let Some(named) = Schedule::named(&args.schedule, lr, spec.horizon) {
-        return Ok(named);
-    }
-    let path = Path::new(&args.schedule);
-    if path.is_file() {
-        let policy = context::load_policy(path, spec.groups.len())?;
-        return Ok(Schedule::Learned { policy: Box::new(policy), lr: args.lr });
-    }
-    let names: Vec<&str> = NAMED.iter().map(|n| n.name).collect();
-    Err(Error::usage(
-        format!("`{}` is neither a schedule nor a policy file", args.schedule),
-        format!("schedules: {}", names.join(", ")),
     ))
 }

@@ -16,6 +16,8 @@ pub mod paper;
 pub mod report;
 pub mod run_folder;
 pub mod runs;
+pub mod schedule;
+pub mod schedule_arg;
 pub mod signals;
 
 use crate::run::stop::StopFlag;
@@ -80,6 +82,9 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Train networks under one schedule and print how they end.
     Evaluate(evaluate::EvaluateArgs),
+    /// Look at a schedule, write what a policy did as numbers or code, train under numbers.
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     /// Run the experiments of the paper and set our numbers beside theirs.
     Paper(paper::PaperArgs),
     /// Write the report of a run folder anew.
@@ -103,6 +108,7 @@ pub fn run(cli: Cli, stop: &StopFlag) -> Result<()> {
         Command::Learn(args) => learn::run(&args, &global, stop),
         Command::Compare(args) => compare::run(&args, &global, stop),
         Command::Evaluate(args) => evaluate::run(&args, &global),
+        Command::Schedule(command) => schedule::run(&command, &global),
         Command::Paper(args) => paper::run(&args, &global, stop),
         Command::Report(args) => report::run(&args),
         Command::Data(args) => data::run(&args, &global),

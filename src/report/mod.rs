@@ -11,4 +11,5 @@ pub mod svg;
 pub mod table;
 #[cfg(feature = "cli")]
 pub mod terminal;
+pub mod terminal_chart;
 pub mod xml;

@@ -6,6 +6,7 @@
 mod defaults;
 pub mod distance;
 pub mod file;
+pub mod fit;
 pub mod learned;
 pub mod metric;
 pub mod named;
