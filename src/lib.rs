@@ -8,6 +8,7 @@ pub mod agent;
 pub mod cli;
 pub mod env;
 pub mod error;
+pub mod keys;
 pub mod limits;
 pub mod nn;
 pub mod paper;
