@@ -122,7 +122,7 @@ pub fn apply_set(table: &mut toml::Table, setting: &str, place: &str) -> Result<
     let text = text.trim();
     if text.parse::<i128>().is_ok_and(|number| i64::try_from(number).is_err()) {
         let message = format!("{text} is beyond the whole numbers of TOML");
-        return Err(Error::config(format!("--set {path}"), message, format!("give at most {}", i64::MAX)));
+        return Err(Error::config(format!("{place} {path}"), message, format!("give at most {}", i64::MAX)));
     }
     let value = format!("v = {text}")
         .parse::<toml::Table>()

@@ -87,6 +87,8 @@ const FIRST: [&str; 3] = ["type", "name", "min"];
 pub fn inline(value: &Value) -> String {
     match value {
         Value::Float(number) => format!("{number:?}"),
+        // JSON's escapes are TOML's, which has one more.
+        Value::String(text) => serde_json::Value::from(text.as_str()).to_string().replace('\u{7f}', "\\u007f"),
         Value::Array(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Table(table) => {
             let mut entries: Vec<_> = table.iter().collect();
@@ -105,7 +107,9 @@ mod tests {
     /// What is printed is read back as the same value, whatever characters are in a text.
     #[test]
     fn inline_values_are_toml() {
-        for text in ["1e-7", "0.1", "1e300", "[1, 2.0]", r#""a\"\\\nb\tü\u0001""#, "{ b = 1, type = 'x', a = [] }"] {
+        for text in
+            ["1e-7", "0.1", "1e300", "[1, 2.0]", r#""a\"\\\nb\tü\u0001\u007f""#, "{ b = 1, type = 'x', a = [] }"]
+        {
             let read = |text: &str| format!("v = {text}").parse::<toml::Table>().unwrap();
             let table = read(text);
             let printed = inline(&table["v"]);
