@@ -25,6 +25,8 @@ pub mod cli;
 pub mod env;
 mod error;
 #[doc(hidden)]
+pub mod keys;
+#[doc(hidden)]
 pub mod limits;
 #[doc(hidden)]
 pub mod nn;

@@ -213,7 +213,7 @@ fn explain(place: String, message: &str) -> Error {
 }
 
 /// The name with the smallest edit distance to `given`, if that is at most a third of its length (and at least two).
-pub(crate) fn nearest<'a>(given: &str, valid: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, valid: &[&'a str]) -> Option<&'a str> {
     let limit = (given.chars().count() / 3).max(2);
     let best = valid.iter().map(|name| (edit_distance(given, name), *name)).min()?;
     (best.0 <= limit).then_some(best.1)

@@ -127,7 +127,7 @@ fn wrong_entries_of_layers_and_optimizers_are_named() {
         ("task.model=[{type=\"dense\"}]", "task.model[0]: the key `units` is missing"),
         ("task.model=[{type=\"dens\",units=3}]", "task.model[0]: unknown name `dens`"),
         ("task.model=3", "task.model: 3 is not the name of a model or a list of layers"),
-        ("task.model=[{type=\"dense\",units=0}]", "task.model[0]: a dense layer with 0 units"),
+        ("task.model=[{type=\"dense\",units=0}]", "task.model[0].units: 0 is not a whole number ≥ 1"),
         ("task.optimizer={type=\"sgd\",momentun=0.9}", "task.optimizer: unknown key `momentun`"),
         ("task.optimizer=3", "task.optimizer: 3 is not a table"),
         ("ppo.squash=3", "ppo.squash: "),

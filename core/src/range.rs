@@ -47,7 +47,7 @@ impl Range {
     }
 
     /// The range in words.
-    fn words(self) -> String {
+    pub fn words(self) -> String {
         match self {
             Range::Finite => "a finite number".into(),
             Range::Positive => "a finite number > 0".into(),

@@ -1,5 +1,7 @@
 //! PPO's settings.
 
+use crate::keys::Allowed::{Count, Counts, Flag, Name, Number};
+use crate::keys::{Choice, Key};
 use crate::range::{self, Range};
 use crate::{Result, limits};
 use serde::{Deserialize, Serialize};
@@ -15,30 +17,8 @@ pub enum Squash {
     Tanh,
 }
 
-/// PPO's settings; the defaults are Stable-Baselines3's.
-///
-/// | key | default | purpose | range |
-/// |---|---|---|---|
-/// | `n_steps` | 2048 | steps of each environment per update | ≥ 1 |
-/// | `batch_size` | 64 | minibatch | ≥ 1 |
-/// | `n_epochs` | 10 | passes over the rollout | ≥ 1 |
-/// | `learning_rate` | 3e-4 | Adam's LR | > 0 |
-/// | `anneal_lr` | false | LR falls linearly to 0 | |
-/// | `gamma` | 0.99 | discount γ | [0, 1] |
-/// | `gae_lambda` | 0.95 | λ of GAE | [0, 1] |
-/// | `clip_range` | 0.2 | clip ε of the ratio | > 0 |
-/// | `clip_range_vf` | none | clip of the value's change | > 0 |
-/// | `normalize_advantage` | true | per minibatch | |
-/// | `ent_coef` | 0 | weight of the entropy | ≥ 0 |
-/// | `vf_coef` | 0.5 | weight of the value loss | ≥ 0 |
-/// | `max_grad_norm` | 0.5 | global clip | > 0 |
-/// | `target_kl` | none | stop the update above 1.5 × this | > 0 |
-/// | `hidden` | [64, 64] | tanh layers of policy and value nets | each ≥ 1 |
-/// | `log_std_init` | 0 | initial log σ | finite |
-/// | `policy_gain` | 0.01 | gain of the policy head's initial weights | > 0 |
-/// | `squash` | none | see [`Squash`] | |
-/// | `normalize_observation` | false | running mean and sd, clip ±10 | |
-/// | `normalize_reward` | false | divide by the running sd of the discounted return, clip ±10 | |
+/// PPO's settings; the defaults are Stable-Baselines3's. [`PpoConfig::KEYS`] has the ranges, and `lrpilot config` prints
+/// them with the defaults of the formulation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PpoConfig {
@@ -113,7 +93,44 @@ impl Default for PpoConfig {
     }
 }
 
+impl Squash {
+    /// The names with what they stand for.
+    pub const CHOICES: &[Choice] = &[
+        Choice::new("none", "actions are cut off at their bounds"),
+        Choice::new("tanh", "actions are bent into their bounds"),
+    ];
+}
+
 impl PpoConfig {
+    /// The keys of `[ppo]`.
+    pub const KEYS: &[Key] = &[
+        Key::new("n_steps", Count(1, limits::ROLLOUT), "steps of each environment in an update"),
+        Key::new("batch_size", Count(1, limits::ROLLOUT), "steps in a minibatch"),
+        Key::new("n_epochs", Count(1, limits::PASSES), "passes over the steps of an update"),
+        Key::new("learning_rate", Number(Range::Positive), "learning rate of the agent's own Adam"),
+        Key::new("anneal_lr", Flag, "whether it falls linearly to 0 over the learning"),
+        Key::new("gamma", Number(Range::Share), "discount"),
+        Key::new("gae_lambda", Number(Range::Share), "λ of generalised advantage estimation"),
+        Key::new("clip_range", Number(Range::Positive), "clip range of the probability ratio"),
+        Key::optional("clip_range_vf", Number(Range::Positive), "clip range of the value's change", "no clipping"),
+        Key::new("normalize_advantage", Flag, "whether advantages are normalised in each minibatch"),
+        Key::new("ent_coef", Number(Range::NotNegative), "weight of the entropy"),
+        Key::new("vf_coef", Number(Range::NotNegative), "weight of the value loss"),
+        Key::new("max_grad_norm", Number(Range::Positive), "largest norm of the gradient"),
+        Key::optional(
+            "target_kl",
+            Number(Range::Positive),
+            "an update stops when the KL divergence exceeds 1.5 times this",
+            "no limit",
+        ),
+        Key::new("hidden", Counts(1, limits::HIDDEN), "widths of the tanh layers of policy and value network"),
+        Key::new("log_std_init", Number(Range::Finite), "initial log σ of the actions"),
+        Key::new("policy_gain", Number(Range::Positive), "gain of the policy's last layer's initial weights"),
+        Key::new("squash", Name(Squash::CHOICES), "how actions are kept in their bounds"),
+        Key::new("normalize_observation", Flag, "whether observations are normalised by a running mean and deviation"),
+        Key::new("normalize_reward", Flag, "whether rewards are divided by the running deviation of the return"),
+    ];
+
     /// Check what the types do not say.
     ///
     /// # Errors

@@ -36,22 +36,30 @@ pub fn load_config(task: &str, set: &[String], seed: Option<u64>) -> Result<RunC
         })?;
         overlay.insert("seed".into(), toml::Value::Integer(seed));
     }
+    let config = complete(overlay, (!is_file).then_some(task), task, &text)?;
+    config.check()?;
+    Ok(config)
+}
+
+/// The configuration that the content of a file stands for, or a preset with such content laid on it; not yet checked.
+/// `place` and `text` are those of the file, for messages.
+///
+/// # Errors
+/// As [`load_config`].
+pub fn complete(overlay: toml::Table, preset: Option<&str>, place: &str, text: &str) -> Result<RunConfig> {
     let formulation = match overlay.get("env").and_then(|e| e.get("formulation")).and_then(toml::Value::as_str) {
         Some("paper") => Formulation::Paper,
         _ => Formulation::Pilot,
     };
-    let base_task = if is_file { Preset::Digits.name() } else { task };
-    let mut base = to_table(&RunConfig::preset(base_task, formulation)?)?;
-    if is_file {
+    let mut base = to_table(&RunConfig::preset(preset.unwrap_or(Preset::Digits.name()), formulation)?)?;
+    if preset.is_none() {
         let named = overlay.get("task").cloned();
         let named = named.ok_or_else(|| {
-            Error::config(task, "there is no [task] table", "describe the task, or name a preset on the command line")
+            Error::config(place, "there is no [task] table", "describe the task, or name a preset on the command line")
         })?;
         base.insert("task".into(), named);
     }
-    let config: RunConfig = settings::from_table_and_text(settings::merge(base, overlay), task, &text)?;
-    config.check()?;
-    Ok(config)
+    settings::from_table_and_text(settings::merge(base, overlay), place, text)
 }
 
 /// The text of a configuration file.

@@ -4,6 +4,7 @@ pub mod bars;
 pub mod command;
 pub mod compare;
 pub mod completions;
+pub mod config;
 pub mod context;
 pub mod data;
 pub mod demo;
@@ -19,6 +20,8 @@ pub mod runs;
 pub mod schedule;
 pub mod schedule_arg;
 pub mod signals;
+pub mod tasks;
+pub mod text;
 
 use crate::run::stop::StopFlag;
 use crate::{Error, Result, limits};
@@ -89,6 +92,10 @@ pub enum Command {
     Paper(paper::PaperArgs),
     /// Write the report of a run folder anew.
     Report(report::ReportArgs),
+    /// Print a configuration with defaults, ranges and purposes; explain a key.
+    Config(config::ConfigArgs),
+    /// List tasks, models, layers, optimizers, schedules and data sets.
+    Tasks(tasks::TasksArgs),
     /// List, check or download data sets.
     Data(data::DataArgs),
     /// List run folders and what has become of them.
@@ -111,6 +118,8 @@ pub fn run(cli: Cli, stop: &StopFlag) -> Result<()> {
         Command::Schedule(command) => schedule::run(&command, &global),
         Command::Paper(args) => paper::run(&args, &global, stop),
         Command::Report(args) => report::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Tasks(args) => tasks::run(&args, &global),
         Command::Data(args) => data::run(&args, &global),
         Command::Runs(args) => runs::run(&args),
         Command::Completions(args) => completions::run(&args),

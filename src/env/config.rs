@@ -1,6 +1,8 @@
 //! The description of an environment in a TOML table: a formulation, each part of which can be replaced.
 
+use crate::env::keys;
 use crate::env::reward::Reward;
+use crate::keys::{Allowed, Choice, Key, Variant};
 use crate::task::TaskSpec;
 use crate::{Error, Result};
 use lrpilot_core::control::{Action, Observation, OnDivergence, check_bounds};
@@ -19,16 +21,14 @@ pub enum Formulation {
     Pilot,
 }
 
-/// An environment as written in a configuration file.
-///
-/// | key | `paper` | `pilot` |
-/// |---|---|---|
-/// | `observation` | `paper` | `rich` |
-/// | `action` | `linear` | `multiplicative`, step 0.5 |
-/// | `reward` | `paper`, γ = 10, λ = 1 | `log-improvement`, ε = 1e-3 |
-/// | `on_divergence` | `terminate` | `roll-back`, factor 0.1, reward −0.2 |
-/// | `initial_lr` | `fixed`, 1e-3 | `near-anchor`, 0.7 decades |
-/// | `hyperparameters` | none | none; see [`HyperparameterRange`] |
+impl Formulation {
+    /// The names with what they stand for.
+    pub const CHOICES: &[Choice] =
+        &[Choice::new("paper", "exactly the paper's"), Choice::new("pilot", "ours, which learns in fewer epochs")];
+}
+
+/// An environment as written in a configuration file. [`EnvConfig::KEYS`] has the ranges, and `lrpilot config` prints
+/// them with the parts that the formulation chooses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvConfig {
@@ -67,6 +67,84 @@ pub struct EnvParts {
 }
 
 impl EnvConfig {
+    /// The keys of `[env]`.
+    pub const KEYS: &[Key] = &[
+        Key::new(
+            "formulation",
+            Allowed::Name(Formulation::CHOICES),
+            "chooses all other keys of this table, and the defaults of [learn] and [ppo]",
+        ),
+        Key::new("observation", Allowed::Name(keys::OBSERVATIONS), "what the agent sees"),
+        Key::new("action", Allowed::OneOf("type", keys::ACTIONS), "How an action a becomes a learning rate."),
+        Key::new("reward", Allowed::OneOf("type", Reward::VARIANTS), "What the agent is paid for an interval."),
+        Key::new("on_divergence", Allowed::OneOf("type", keys::ON_DIVERGENCE), "What follows divergence."),
+        Key::new(
+            "initial_lr",
+            Allowed::OneOf("type", InitialLr::VARIANTS),
+            "Where training runs start while the policy learns.",
+        ),
+        Key::optional(
+            "hyperparameters",
+            Allowed::List(keys::HYPERPARAMETER),
+            "further settings of the optimizer that the agent chooses",
+            "none",
+        ),
+    ];
+
+    /// The parts that are in use: the formulation's, where no other is named.
+    fn chosen(&self) -> (Observation, Action, Reward, OnDivergence, InitialLr) {
+        let (observation, action, reward, on_divergence, initial_lr) = match self.formulation {
+            Formulation::Paper => (
+                Observation::Paper,
+                Action::Linear {},
+                Reward::PAPER,
+                OnDivergence::Terminate {},
+                InitialLr::Fixed { lr: 1e-3 },
+            ),
+            Formulation::Pilot => (
+                Observation::Rich,
+                Action::Multiplicative { step: 0.5 },
+                Reward::LogImprovement { epsilon: 1e-3, capped: false },
+                OnDivergence::RollBack { factor: 0.1, reward: -0.2 },
+                InitialLr::NearAnchor { decades: 0.7 },
+            ),
+        };
+        (
+            self.observation.unwrap_or(observation),
+            self.action.clone().unwrap_or(action),
+            self.reward.unwrap_or(reward),
+            self.on_divergence.unwrap_or(on_divergence),
+            self.initial_lr.unwrap_or(initial_lr),
+        )
+    }
+
+    /// The same environment with the parts written out that the formulation chooses.
+    pub fn complete(&self) -> Self {
+        let (observation, action, reward, on_divergence, initial_lr) = self.chosen();
+        EnvConfig {
+            formulation: self.formulation,
+            observation: Some(observation),
+            action: Some(action),
+            reward: Some(reward),
+            on_divergence: Some(on_divergence),
+            initial_lr: Some(initial_lr),
+            hyperparameters: self.hyperparameters.clone(),
+        }
+    }
+
+    /// Check what the types do not say and no task is needed for.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        let (_, action, reward, on_divergence, initial_lr) = self.chosen();
+        action.check()?;
+        reward.check()?;
+        on_divergence.check()?;
+        initial_lr.check()?;
+        Ok(self.hyperparameters.iter().try_for_each(HyperparameterRange::check)?)
+    }
+
     /// The parts for a task.
     ///
     /// # Errors
@@ -76,25 +154,8 @@ impl EnvConfig {
             let message = "the line search finds its own step sizes, which leaves an agent nothing to do";
             return Err(Error::config("task.optimizer.type", message, "choose another one, e.g. sgd"));
         }
-        let paper = self.formulation == Formulation::Paper;
-        let pick = |a, b| if paper { a } else { b };
-        let observation = self.observation.unwrap_or(pick(Observation::Paper, Observation::Rich));
-        let action =
-            self.action.clone().unwrap_or(if paper { Action::Linear {} } else { Action::Multiplicative { step: 0.5 } });
-        let reward = self.reward.unwrap_or(if paper {
-            Reward::PAPER
-        } else {
-            Reward::LogImprovement { epsilon: 1e-3, capped: false }
-        });
-        let roll_back = OnDivergence::RollBack { factor: 0.1, reward: -0.2 };
-        let on_divergence = self.on_divergence.unwrap_or(if paper { OnDivergence::Terminate {} } else { roll_back });
-        let initial_lr = self.initial_lr.unwrap_or(if paper {
-            InitialLr::Fixed { lr: 1e-3 }
-        } else {
-            InitialLr::NearAnchor { decades: 0.7 }
-        });
-        reward.check()?;
-        initial_lr.check()?;
+        self.check()?;
+        let (observation, action, reward, on_divergence, initial_lr) = self.chosen();
         self.hyperparameters.iter().try_for_each(|h| accepted(h, spec))?;
         let policy = PolicySpec {
             observation,
@@ -152,6 +213,29 @@ pub enum InitialLr {
 const ANCHOR_DISTANCE: f64 = 1.5;
 
 impl InitialLr {
+    /// The starts with their keys.
+    pub const VARIANTS: &[Variant] = &[
+        Variant::new(
+            "fixed",
+            "at one learning rate, where the frozen policy starts too unless it is told another",
+            &[Key::new("lr", Allowed::Number(Range::Positive), "the learning rate")],
+        ),
+        Variant::new("anchor", "at the anchor, which the untrained network says", &[]),
+        Variant::new(
+            "near-anchor",
+            "at random around the anchor",
+            &[Key::new("decades", Allowed::Number(Range::NotNegative), "so far on either side")],
+        ),
+        Variant::new(
+            "log-uniform",
+            "at random between two learning rates",
+            &[
+                Key::new("min", Allowed::Number(Range::Positive), "the lower one"),
+                Key::new("max", Allowed::Number(Range::Positive), "the higher one"),
+            ],
+        ),
+    ];
+
     /// How far from the anchor, in decades, a policy may start that learned from these: as far as it has seen, and
     /// [`ANCHOR_DISTANCE`] where that is not said in terms of the anchor.
     fn distance(self) -> f64 {
@@ -172,7 +256,11 @@ impl InitialLr {
             InitialLr::Fixed { lr } => check("env.initial_lr.lr", lr, Range::Positive)?,
             InitialLr::Anchor {} => {}
             InitialLr::NearAnchor { decades } => check("env.initial_lr.decades", decades, Range::NotNegative)?,
-            InitialLr::LogUniform { min, max } => check_bounds("env.initial_lr", (min, max))?,
+            InitialLr::LogUniform { min, max } => {
+                check("env.initial_lr.min", min, Range::Positive)?;
+                check("env.initial_lr.max", max, Range::Positive)?;
+                check_bounds("env.initial_lr", (min, max))?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A task as a decision process: observation, action, reward, and [`Env`] with Gymnasium's semantics.
 
 pub mod config;
+pub mod keys;
 pub mod lr_env;
 pub mod reward;
 pub mod vector;

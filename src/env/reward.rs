@@ -1,6 +1,7 @@
 //! Rewards: pure functions of what happened in one interval.
 
 use crate::Result;
+use crate::keys::{Allowed, Key, Variant};
 use crate::range::{self, Range};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,32 @@ pub enum Reward {
 }
 
 impl Reward {
+    /// The rewards with their keys.
+    pub const VARIANTS: &[Variant] = &[
+        Variant::new(
+            "paper",
+            "gamma·(best loss before - loss) + lambda·(intervals left)",
+            &[
+                Key::new("gamma", Allowed::Number(Range::NotNegative), "weight of the improvement"),
+                Key::new("lambda", Allowed::Number(Range::NotNegative), "weight of the intervals left"),
+            ],
+        ),
+        Variant::new("negative-loss", "minus the loss", &[]),
+        Variant::new(
+            "log-improvement",
+            "by how much ln(loss + epsilon) fell",
+            &[
+                Key::new("epsilon", Allowed::Number(Range::Positive), "added to the loss"),
+                Key::optional(
+                    "capped",
+                    Allowed::Flag,
+                    "whether losses above the untrained network's count as that one",
+                    "false",
+                ),
+            ],
+        ),
+    ];
+
     /// The paper's constants: γ = 10, λ = 1.
     pub const PAPER: Reward = Reward::Paper { gamma: 10.0, lambda: 1.0 };
 

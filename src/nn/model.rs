@@ -1,6 +1,8 @@
 //! What a model is, as a task file describes it: shapes, layers, and models with names.
 
-use crate::{Error, Result};
+use crate::keys::{Allowed, Choice, Key, Variant};
+use crate::range::Range;
+use crate::{Error, Result, limits};
 use LayerSpec::{BatchNorm, Conv2d, Dense, Dropout, GlobalAvgPool, MaxPool, Relu, Residual};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
@@ -103,6 +105,56 @@ pub enum LayerSpec {
     },
 }
 
+impl LayerSpec {
+    /// The layers with their keys.
+    pub const VARIANTS: &[Variant] = &[
+        Variant::new(
+            "dense",
+            "every input to every output (Linear); it flattens images",
+            &[Key::new("units", Allowed::Count(1, limits::WIDTH), "numbers that it gives")],
+        ),
+        Variant::new(
+            "conv2d",
+            "convolution with a square kernel (Conv2d)",
+            &[
+                CHANNELS,
+                Key::new("kernel", Allowed::Count(1, limits::WIDTH), "side of the kernel"),
+                Key::new("stride", Allowed::Count(1, limits::WIDTH), "step between windows"),
+                Key::new("padding", Allowed::Count(0, limits::WIDTH), "zeros added on each side"),
+            ],
+        ),
+        Variant::new("relu", "max(x, 0) (ReLU)", &[]),
+        Variant::new("tanh", "hyperbolic tangent (Tanh)", &[]),
+        Variant::new(
+            "max-pool",
+            "maximum over windows that do not overlap (MaxPool2d)",
+            &[Key::new("size", Allowed::Count(1, limits::WIDTH), "side of the window")],
+        ),
+        Variant::new("global-avg-pool", "mean over each channel (AdaptiveAvgPool2d(1))", &[]),
+        Variant::new(
+            "dropout",
+            "zeroes values at random while the network trains (Dropout)",
+            &[Key::new("p", Allowed::Number(Range::BelowOne), "probability of a zero")],
+        ),
+        Variant::new("batch-norm", "batch normalisation of each channel (BatchNorm1d, BatchNorm2d)", &[]),
+        Variant::new(
+            "residual",
+            "two 3×3 convolutions with batch normalisation and a skip connection (the basic block of ResNet)",
+            &[CHANNELS, Key::new("stride", Allowed::Count(1, limits::WIDTH), "stride of the first convolution")],
+        ),
+    ];
+}
+
+const CHANNELS: Key = Key::new("channels", Allowed::Count(1, limits::WIDTH), "channels that it gives");
+
+/// The names that [`named`] knows.
+pub const MODELS: &[Choice] = &[
+    Choice::new("mlp-WIDTH[-WIDTH…]", "dense layers of these widths, with ReLU between them; e.g. mlp-128-64"),
+    Choice::new("mnist-cnn", "the network of PyTorch's MNIST example"),
+    Choice::new("cifar-cnn", "the same for images in colour"),
+    Choice::new("resnet", "three residual blocks of 16, 32 and 64 channels"),
+];
+
 fn one() -> usize {
     1
 }
@@ -191,7 +243,7 @@ pub fn named(name: &str, classes: usize) -> Result<Vec<LayerSpec>> {
         _ => Err(Error::config(
             "model",
             format!("there is no model {name:?}"),
-            "use mlp-WIDTH[-WIDTH…], mnist-cnn, cifar-cnn or resnet, or give a list of layers",
+            format!("use {}", Allowed::Model(MODELS, LayerSpec::VARIANTS).words()),
         )),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: colour, and asking how wide the terminal is. The same numbers give the same text everywhere.
 
-use super::chart::Axis;
+use super::axis::Axis;
 use std::fmt::Write as _;
 
 /// Columns of the whole chart.

@@ -2,19 +2,15 @@
 
 use crate::agent::PpoConfig;
 use crate::env::{EnvConfig, Formulation};
+use crate::keys::Allowed::{Count, OneOf, Table};
+use crate::keys::Key;
 use crate::range;
 use crate::task::{ExternalConfig, Preset, TaskConfig, TaskSource};
 use crate::{Error, Result, limits};
 use serde::{Deserialize, Serialize};
 
-/// How much is spent on learning, and how the policy is chosen.
-///
-/// | key | default | purpose | range |
-/// |---|---|---|---|
-/// | `epochs` | 10,000 | training epochs (intervals) in all, selection included | ≥ one episode |
-/// | `environments` | 20 (`paper`: 1) | episodes side by side | ≥ 1 |
-/// | `candidates` | 8 (`paper`: 1) | latest snapshots that are tried on validation B | ≥ 1 |
-/// | `selection_seeds` | 4 (`paper`: 0) | episodes that each candidate is tried on; 0 keeps the last snapshot | |
+/// How much is spent on learning, and how the policy is chosen. [`LearnConfig::KEYS`] has the ranges, and
+/// `lrpilot config` prints them with the defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LearnConfig {
@@ -26,6 +22,24 @@ pub struct LearnConfig {
     pub candidates: usize,
     /// Episodes for each candidate.
     pub selection_seeds: usize,
+}
+
+impl LearnConfig {
+    /// The keys of `[learn]`.
+    pub const KEYS: &[Key] = &[
+        Key::new(
+            "epochs",
+            Count(1, limits::EPOCHS),
+            "training epochs (decision intervals) in all, selection included; at least one rollout and the selection",
+        ),
+        Key::new("environments", Count(1, limits::ENVIRONMENTS), "training runs side by side"),
+        Key::new("candidates", Count(1, limits::CANDIDATES), "latest policies that are tried on validation B"),
+        Key::new(
+            "selection_seeds",
+            Count(0, limits::TRIALS),
+            "training runs that each candidate is tried on; 0 keeps the latest policy",
+        ),
+    ];
 }
 
 /// A run, complete. `config.toml` of a run folder holds exactly this.
@@ -45,6 +59,15 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
+    /// The keys of a configuration file.
+    pub const KEYS: &[Key] = &[
+        Key::new("seed", Count(0, limits::SEED), "seed of the policy and of everything random"),
+        Key::new("task", OneOf("kind", TaskConfig::VARIANTS), "What is trained."),
+        Key::new("env", Table(EnvConfig::KEYS), "What the agent sees, does and is paid."),
+        Key::new("learn", Table(LearnConfig::KEYS), "How much is spent on learning, and how the policy is chosen."),
+        Key::new("ppo", Table(PpoConfig::KEYS), "The agent, with the names of Stable-Baselines3."),
+    ];
+
     /// The defaults of a formulation on a task.
     pub fn new(task: TaskConfig, formulation: Formulation) -> Self {
         let env = EnvConfig { formulation, ..EnvConfig::default() };
@@ -152,6 +175,7 @@ impl RunConfig {
         range::count("learn.environments", environments, 1, limits::ENVIRONMENTS)?;
         range::count("learn.candidates", candidates, 1, limits::CANDIDATES)?;
         range::count("learn.selection_seeds", selection_seeds, 0, limits::TRIALS)?;
+        self.env.check()?;
         self.ppo.check()?;
         range::count("learn.environments × ppo.n_steps", self.rollout_epochs(), 1, limits::ROLLOUT)?;
         self.task.check()?;

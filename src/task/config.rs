@@ -1,7 +1,8 @@
 //! The description of a task in a TOML table, and the built-in presets.
 
-use crate::nn::OptimizerSpec;
-use crate::nn::model::ModelSpec;
+use crate::keys::{Allowed, Key, Variant};
+use crate::nn::model::{MODELS, ModelSpec};
+use crate::nn::{LayerSpec, OptimizerSpec};
 use crate::range::{self, Range};
 use crate::task::data::{DatasetName, SplitConfig};
 use crate::task::in_task;
@@ -40,6 +41,16 @@ pub struct ExternalConfig {
 }
 
 impl TaskConfig {
+    /// The kinds of tasks.
+    pub const VARIANTS: &[Variant] = &[
+        Variant::new("supervised", "a classifier on a data set", SupervisedConfig::KEYS),
+        Variant::new(
+            "noisy-quadratic",
+            "the noisy quadratic model, whose best schedule is known",
+            QuadraticConfig::KEYS,
+        ),
+    ];
+
     /// The table of a supervised task.
     pub fn supervised(&self) -> Option<&SupervisedConfig> {
         match self {
@@ -92,19 +103,8 @@ impl TaskConfig {
     }
 }
 
-/// A classifier on a data set.
-///
-/// | key | default | purpose | range |
-/// |---|---|---|---|
-/// | `name` | – | shown to people | |
-/// | `dataset` | – | which data | `digits`, `mnist`, `fashion-mnist`, `cifar-10`, `cifar-100` |
-/// | `data` | – | sizes of the splits, label noise, data seed | see [`SplitConfig`] |
-/// | `model` | – | name or list of layers | see [`ModelSpec`] |
-/// | `optimizer` | SGD | the optimizer | see [`OptimizerSpec`] |
-/// | `batch_size` | – | examples in a batch | ≥ 1 |
-/// | `interval_steps` | one epoch | optimizer steps between decisions | ≥ 1 |
-/// | `horizon` | – | decision intervals in a run, H | ≥ 1 |
-/// | `lr_bounds` | [1e-6, 1] | LRs that make sense | 0 < min < max, finite |
+/// A classifier on a data set. [`SupervisedConfig::KEYS`] has the ranges, and `lrpilot config` prints them with the
+/// defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SupervisedConfig {
@@ -132,6 +132,32 @@ pub struct SupervisedConfig {
 }
 
 impl SupervisedConfig {
+    /// The keys of a task of the kind `supervised`.
+    pub const KEYS: &[Key] = &[
+        Key::new("name", Allowed::Text, "name shown to people"),
+        Key::new("dataset", Allowed::Name(DatasetName::CHOICES), "the data set"),
+        Key::new(
+            "model",
+            Allowed::Model(MODELS, LayerSpec::VARIANTS),
+            "the network; the last layer has as many units as there are classes",
+        ),
+        Key::new("batch_size", Allowed::Count(1, limits::IMAGES), "examples in a batch"),
+        Key::optional(
+            "interval_steps",
+            Allowed::Count(1, limits::INTERVAL_STEPS),
+            "optimizer steps between two decisions",
+            "one epoch",
+        ),
+        Key::new("horizon", Allowed::Count(1, limits::HORIZON), "decision intervals in a training run, H"),
+        Key::new("lr_bounds", Allowed::Bounds, "smallest and largest learning rate"),
+        Key::new("data", Allowed::Table(SplitConfig::KEYS), "How the images are split; no two parts share one."),
+        Key::new(
+            "optimizer",
+            Allowed::OneOf("type", OptimizerSpec::VARIANTS),
+            "The optimizer, with PyTorch's names and defaults.",
+        ),
+    ];
+
     /// Optimizer steps of an epoch; the last batch may be smaller.
     pub fn steps_per_epoch(&self) -> usize {
         self.data.train_images.div_ceil(self.batch_size)
@@ -184,6 +210,20 @@ impl Default for QuadraticConfig {
 }
 
 impl QuadraticConfig {
+    /// The keys of a task of the kind `noisy-quadratic`.
+    pub const KEYS: &[Key] = &[
+        Key::new("name", Allowed::Text, "name shown to people"),
+        Key::new(
+            "dimensions",
+            Allowed::Count(1, limits::DIMENSIONS),
+            "dimensions; the curvature of dimension i is 1/i",
+        ),
+        Key::new("noise", Allowed::Number(Range::NotNegative), "scale of the gradient noise"),
+        Key::new("interval_steps", Allowed::Count(1, limits::INTERVAL_STEPS), "steps between two decisions"),
+        Key::new("horizon", Allowed::Count(1, limits::HORIZON), "decision intervals in a training run, H"),
+        Key::new("lr_bounds", Allowed::Bounds, "smallest and largest learning rate"),
+    ];
+
     /// Check what the types do not say.
     ///
     /// # Errors
@@ -229,6 +269,17 @@ impl Preset {
             Preset::MnistMlp => "mnist-mlp",
             Preset::MnistCnn => "mnist-cnn",
             Preset::NoisyQuadratic => "noisy-quadratic",
+        }
+    }
+
+    /// What it is for, in a line.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Preset::Digits => "8×8 digits with a fifth of the training labels wrong: the task of the demo",
+            Preset::DigitsClean => "the same without wrong labels, where many learning rates do equally well",
+            Preset::MnistMlp => "5,000 MNIST images with a fifth of the labels wrong, a perceptron",
+            Preset::MnistCnn => "500 MNIST images with a fifth of the labels wrong, a convolutional network",
+            Preset::NoisyQuadratic => "the noisy quadratic model, whose best schedule is known",
         }
     }
 

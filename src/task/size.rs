@@ -1,9 +1,10 @@
 //! How many numbers a network takes, from its description alone: known before anything is allocated.
 
 use crate::nn::{LayerSpec, Shape};
+use crate::range::{self, Range};
 use crate::task::config::SupervisedConfig;
 use crate::task::in_task;
-use crate::{Result, limits, range};
+use crate::{Result, limits};
 
 impl SupervisedConfig {
     /// Numbers that a network of this task keeps in memory: parameters with their gradients and the optimizer's state, and the
@@ -31,20 +32,24 @@ impl SupervisedConfig {
 
 /// Whether each number of a layer is one that can be meant.
 fn check_widths(index: usize, layer: &LayerSpec) -> Result<()> {
-    let check = |key: &str, v: usize| range::count(format_args!("task.model[{index}].{key}"), v, 0, limits::WIDTH);
+    let count = |key: &str, v: usize, least: u64| {
+        range::count(format_args!("task.model[{index}].{key}"), v, least, limits::WIDTH)
+    };
+    let check = |key: &str, v: usize| count(key, v, 1);
     match *layer {
         LayerSpec::Dense { units } => check("units", units),
         LayerSpec::Conv2d { channels, kernel, stride, padding } => {
             check("channels", channels)?;
             check("kernel", kernel)?;
             check("stride", stride)?;
-            check("padding", padding)
+            count("padding", padding, 0)
         }
         LayerSpec::MaxPool { size } => check("size", size),
         LayerSpec::Residual { channels, stride } => {
             check("channels", channels)?;
             check("stride", stride)
         }
+        LayerSpec::Dropout { p } => range::check(format_args!("task.model[{index}].p"), p.into(), Range::BelowOne),
         _ => Ok(()),
     }
 }

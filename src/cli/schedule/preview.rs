@@ -141,12 +141,16 @@ fn write(args: &PreviewArgs, lrs: &[f64], range: &[(f64, f64)]) -> Result<()> {
         write_atomic(path, formats::pretty(&json).as_bytes())?;
     }
     if let Some(path) = &args.svg {
-        let points = lrs.iter().enumerate().map(|(i, lr)| ((i + 1) as f64, *lr)).collect();
-        let band = (!range.is_empty()).then(|| range.to_vec());
+        let points = |lrs: &mut dyn Iterator<Item = f64>| lrs.enumerate().map(|(i, lr)| ((i + 1) as f64, lr)).collect();
         let name = std::path::Path::new(&args.schedule).file_stem().and_then(|s| s.to_str());
         let short = |name: &&str| name.chars().count() <= 20;
         let name = name.filter(short).unwrap_or("schedule").to_owned();
-        write_atomic(path, lr_chart(&[LrSeries { name, points, band }]).as_bytes())?;
+        let mut series = vec![LrSeries { name, points: points(&mut lrs.iter().copied()) }];
+        // Curves without a name are thin: the ends of the range over the seeds.
+        for end in [|r: &(f64, f64)| r.0, |r: &(f64, f64)| r.1] {
+            series.push(LrSeries { name: String::new(), points: points(&mut range.iter().map(end)) });
+        }
+        write_atomic(path, lr_chart(&series).as_bytes())?;
     }
     Ok(())
 }

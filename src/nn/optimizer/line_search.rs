@@ -2,6 +2,7 @@
 //! step on the batch itself, by backtracking until the Armijo condition holds.
 
 use crate::Result;
+use crate::keys::{Allowed, Choice, Key};
 use crate::nn::Network;
 use crate::nn::kernels::sums::sum_sq;
 use crate::range::{self, Range};
@@ -28,15 +29,7 @@ pub enum Reset {
 }
 
 /// The settings, with the authors' names and defaults. In TOML: `{ type = "sls", c = 0.1 }`.
-///
-/// | key | default | purpose | range |
-/// |---|---|---|---|
-/// | `c` | 0.1 | required share of the decrease η‖g‖² | (0, 1) |
-/// | `beta` | 0.9 | factor of a backtracking step | (0, 1) |
-/// | `gamma` | 2 | growth per epoch under `reset = "grow"` | ≥ 1 |
-/// | `init_step_size` | 1 | first step size | > 0 |
-/// | `eta_max` | 10 | largest step size that a search starts from | > 0 |
-/// | `reset` | `grow` | where a search starts | [`Reset`] |
+/// [`LineSearchConfig::KEYS`] has the ranges, and `lrpilot config` prints them with the defaults.
 ///
 /// The authors' code bounds the step size only in its Goldstein variant. Here `eta_max`, with that variant's default of 10,
 /// bounds every search, as in the paper's algorithm 1.
@@ -55,6 +48,27 @@ pub struct LineSearchConfig {
     pub eta_max: f64,
     /// Where a search starts.
     pub reset: Reset,
+}
+
+impl LineSearchConfig {
+    /// The keys of the optimizer `sls`.
+    pub const KEYS: &[Key] = &[
+        Key::new("c", Allowed::Number(Range::Inside), "share of the decrease η‖g‖² that a step has to reach"),
+        Key::new("beta", Allowed::Number(Range::Inside), "factor of a backtracking step"),
+        Key::new("gamma", Allowed::Number(Range::AtLeastOne), "growth of the step size in an epoch, if reset is grow"),
+        Key::new("init_step_size", Allowed::Number(Range::Positive), "first step size"),
+        Key::new("eta_max", Allowed::Number(Range::Positive), "largest step size that a search starts from"),
+        Key::new("reset", Allowed::Name(Reset::CHOICES), "where the search of a step starts"),
+    ];
+}
+
+impl Reset {
+    /// The names with what they stand for.
+    pub const CHOICES: &[Choice] = &[
+        Choice::new("keep", "the last step size"),
+        Choice::new("grow", "the last step size, grown so that it can grow by gamma in an epoch"),
+        Choice::new("initial", "the first step size"),
+    ];
 }
 
 impl Default for LineSearchConfig {

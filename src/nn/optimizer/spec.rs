@@ -1,5 +1,6 @@
 //! The description of an optimizer.
 
+use crate::keys::{Allowed, Key, Variant};
 use crate::nn::optimizer::line_search::LineSearchConfig;
 use crate::range::{self, Range};
 use crate::{Error, Result};
@@ -92,6 +93,71 @@ pub enum OptimizerSpec {
     },
     /// SGD whose step sizes a line search finds (Vaswani et al. 2019). It takes no learning rate.
     Sls(LineSearchConfig),
+}
+
+const L2: Key = Key::new("weight_decay", Allowed::Number(Range::NotNegative), "L2 penalty");
+const MOMENTUM: Key = Key::new("momentum", Allowed::Number(Range::BelowOne), "momentum factor");
+const BETAS: Key = Key::new("betas", Allowed::Pair(Range::BelowOne), "decay rates of the two moments");
+const EPS: Key = Key::new("eps", Allowed::Number(Range::Positive), "added to the denominator");
+
+impl OptimizerSpec {
+    /// The optimizers with their keys.
+    pub const VARIANTS: &[Variant] = &[
+        Variant::new(
+            "sgd",
+            "SGD",
+            &[MOMENTUM, Key::new("nesterov", Allowed::Flag, "Nesterov momentum; needs momentum > 0"), L2],
+        ),
+        Variant::new("adam", "Adam", &[BETAS, EPS, L2]),
+        Variant::new(
+            "adamw",
+            "AdamW",
+            &[BETAS, EPS, Key::new("weight_decay", Allowed::Number(Range::NotNegative), "decoupled weight decay")],
+        ),
+        Variant::new(
+            "adadelta",
+            "Adadelta",
+            &[
+                Key::new("rho", Allowed::Number(Range::BelowOne), "decay rate of the averages"),
+                Key::new("eps", Allowed::Number(Range::Positive), "added under the square roots"),
+                L2,
+            ],
+        ),
+        Variant::new(
+            "adagrad",
+            "Adagrad",
+            &[
+                Key::new(
+                    "lr_decay",
+                    Allowed::Number(Range::NotNegative),
+                    "the learning rate of step t is divided by 1 + (t - 1)·lr_decay",
+                ),
+                EPS,
+                L2,
+                Key::new(
+                    "initial_accumulator_value",
+                    Allowed::Number(Range::NotNegative),
+                    "where the sums of squares start",
+                ),
+            ],
+        ),
+        Variant::new(
+            "rmsprop",
+            "RMSprop",
+            &[
+                Key::new("alpha", Allowed::Number(Range::BelowOne), "decay rate of the average of squares"),
+                EPS,
+                MOMENTUM,
+                Key::new("centered", Allowed::Flag, "divide by the standard deviation, not the root mean square"),
+                L2,
+            ],
+        ),
+        Variant::new(
+            "sls",
+            "SGD with a stochastic line search, which finds its own step sizes; no policy can be learned for it",
+            LineSearchConfig::KEYS,
+        ),
+    ];
 }
 
 fn adam_betas() -> (f64, f64) {

@@ -9,6 +9,7 @@ mod split;
 pub use catalog::{DataFile, is_gzip, load, verify, verify_file};
 pub use split::{Examples, SplitConfig, Splits};
 
+use crate::keys::Choice;
 use crate::nn::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,15 @@ pub enum DatasetName {
 }
 
 impl DatasetName {
+    /// The names with what they stand for.
+    pub const CHOICES: &[Choice] = &[
+        Choice::new("digits", "1,797 digits of 8×8 pixels (UCI), part of the program"),
+        Choice::new("mnist", "70,000 digits of 28×28 pixels"),
+        Choice::new("fashion-mnist", "70,000 pieces of clothing, 28×28 pixels"),
+        Choice::new("cifar-10", "60,000 photographs of 32×32 pixels in colour, 10 classes"),
+        Choice::new("cifar-100", "60,000 photographs of 32×32 pixels in colour, 100 classes"),
+    ];
+
     /// All data sets.
     pub const ALL: [DatasetName; 5] = [
         DatasetName::Digits,

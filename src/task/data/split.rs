@@ -1,5 +1,6 @@
 //! Splits: training, validation A (reward), validation B (selection), test (once).
 
+use crate::keys::{Allowed, Key};
 use crate::nn::Shape;
 use crate::range::{self, Range};
 use crate::rng::{Purpose, Rng, stream};
@@ -30,6 +31,28 @@ pub struct SplitConfig {
 }
 
 impl SplitConfig {
+    /// The keys of `[task.data]`.
+    pub const KEYS: &[Key] = &[
+        Key::new("train_images", Allowed::Count(1, limits::IMAGES), "images to train on"),
+        Key::new(
+            "val_a",
+            Allowed::Count(1, limits::IMAGES),
+            "validation A: policies and metric-driven schedules look at it while they train",
+        ),
+        Key::new(
+            "val_b",
+            Allowed::Count(1, limits::IMAGES),
+            "validation B: chooses between policies and between settings",
+        ),
+        Key::new("test", Allowed::Count(1, limits::IMAGES), "test images, looked at once, at the end"),
+        Key::new(
+            "label_noise",
+            Allowed::Number(Range::Share),
+            "share of the training labels that become another class",
+        ),
+        Key::new("data_seed", Allowed::Count(0, limits::SEED), "seed of the split and of the noise; not of a run"),
+    ];
+
     /// Check what the types do not say and no data set is needed for.
     ///
     /// # Errors
