@@ -22,7 +22,8 @@ impl Group {
 /// What is known after an interval. The first one of a run is a *probe*: loss and gradient of one batch, no update.
 ///
 /// **What was not measured is absent** (`None`, or an empty list), never 0; a policy then sees a neutral input. Losses
-/// are means over examples; norms are Euclidean.
+/// are means over examples; norms are Euclidean. JSON has no NaN and no infinity; there they are the words "NaN" and
+/// "inf".
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// Intervals done so far, 0 for the probe.

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
 
+/// Name, shape and bytes.
+type Tensor = (String, Vec<usize>, Vec<u8>);
+
 fn learned() -> Learned {
     let sizes = vec![25, 2, 2];
     let params = (0..Policy::param_count(&sizes)).map(|i| i as f32 * 0.01).collect();
@@ -29,7 +32,7 @@ fn read(bytes: &[u8]) -> Result<Learned, String> {
 }
 
 /// The file with other metadata and other tensors.
-fn changed(metadata: impl Fn(&mut Value), tensors: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8>)>)) -> Vec<u8> {
+fn changed(metadata: impl Fn(&mut Value), tensors: impl Fn(&mut Vec<Tensor>)) -> Vec<u8> {
     let bytes = learned().to_bytes().unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let mut json: Value = serde_json::from_str(&header.metadata().as_ref().unwrap()["lrpilot"]).unwrap();
@@ -96,13 +99,12 @@ fn values_out_of_range_are_refused() {
 
 #[test]
 fn networks_that_cannot_be_evaluated_are_refused() {
-    type Tensors = Vec<(String, Vec<usize>, Vec<u8>)>;
-    let named = |all: &mut Tensors, name: &str, f: &dyn Fn(&mut (String, Vec<usize>, Vec<u8>))| {
+    let named = |all: &mut Vec<Tensor>, name: &str, f: &dyn Fn(&mut Tensor)| {
         f(all.iter_mut().find(|t| t.0 == name).unwrap());
     };
-    let error = |tensors: &dyn Fn(&mut Tensors)| read(&changed(|_| (), tensors)).unwrap_err();
+    let error = |tensors: &dyn Fn(&mut Vec<Tensor>)| read(&changed(|_| (), tensors)).unwrap_err();
     for bad in [f32::NAN, f32::INFINITY] {
-        let set = |t: &mut (String, Vec<usize>, Vec<u8>)| t.2[..4].copy_from_slice(&bad.to_le_bytes());
+        let set = |t: &mut Tensor| t.2[..4].copy_from_slice(&bad.to_le_bytes());
         let error = error(&|all| named(all, "policy.1.bias", &set));
         assert!(error.contains("a weight is not finite"), "{error}");
     }
