@@ -1,10 +1,10 @@
 //! PPO against Stable-Baselines3 (`tests/golden/ppo_update.py`), on environments that must be learned, and to the bit.
 
-use lrpilot::Result;
 use lrpilot::agent::{Ppo, PpoConfig, PpoState, Rollout, Slot};
-use lrpilot::env::{Env, Info, Space, Step};
+use lrpilot::env::{Env, Info, Space, Step, check_env};
 use lrpilot::nn::init::normal;
 use lrpilot::rng::{Purpose, Rng, stream};
+use lrpilot::{Error, Result};
 use rand::RngExt as _;
 use serde::Deserialize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -159,6 +159,9 @@ impl Env for Identity {
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step> {
+        if self.steps == 20 {
+            return Err(Error::Bug("step after the end of an episode".into()));
+        }
         let error = f64::from((action[0] - self.shown).abs());
         let reward = if self.choices.is_some() { f64::from(u8::from(error == 0.0)) } else { 1.0 - error };
         self.steps += 1;
@@ -200,6 +203,12 @@ fn train(ppo: &mut Ppo, slots: &mut [Slot], updates: usize) -> f64 {
         last = rollout.rewards.iter().map(|r| f64::from(*r)).sum::<f64>() / rollout.rewards.len() as f64;
     }
     last
+}
+
+#[test]
+fn identity_environments_keep_the_contract() {
+    check_env(&mut Identity::new(Some(3))).unwrap();
+    check_env(&mut Identity::new(None)).unwrap();
 }
 
 /// Chance gives 1/3 and about 0.4; each is learned within 8,000 steps.

@@ -36,6 +36,7 @@
 pub mod atomic;
 pub mod control;
 mod error;
+mod exact;
 mod hyper;
 mod measure;
 mod moments;

@@ -1,5 +1,6 @@
 //! What is measured in a run: losses and norms of optimizer steps, summed up to one [`Measurement`] an interval.
 
+use crate::exact;
 use serde::{Deserialize, Serialize};
 
 /// A group of parameters with norms of its own: a layer, or a parameter group of an optimizer.
@@ -21,7 +22,8 @@ impl Group {
 /// What is known after an interval. The first one of a run is a *probe*: loss and gradient of one batch, no update.
 ///
 /// **What was not measured is absent** (`None`, or an empty list), never 0; a policy then sees a neutral input. Losses
-/// are means over examples; norms are Euclidean.
+/// are means over examples; norms are Euclidean. JSON has no NaN and no infinity; there they are the words "NaN" and
+/// "inf".
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// Intervals done so far, 0 for the probe.
@@ -29,30 +31,43 @@ pub struct Measurement {
     /// Optimizer steps so far in the run.
     pub steps: u64,
     /// Mean training loss over the interval's batches, each before its update.
+    #[serde(default, with = "exact::optional")]
     pub train_loss: Option<f64>,
     /// Mean over the first half of the batches; absent for the probe.
+    #[serde(default, with = "exact::optional")]
     pub train_loss_first_half: Option<f64>,
     /// Mean over the second half.
+    #[serde(default, with = "exact::optional")]
     pub train_loss_second_half: Option<f64>,
     /// Mean loss on held-back data after the interval (validation A of lrpilot's own tasks).
+    #[serde(default, with = "exact::optional")]
     pub val_loss: Option<f64>,
     /// Accuracy on the same data, in [0, 1].
+    #[serde(default, with = "exact::optional")]
     pub val_accuracy: Option<f64>,
     /// ‖g‖ of each group, mean over the interval's batches.
+    #[serde(with = "exact::list")]
     pub grad_norms: Vec<f64>,
     /// ‖w‖ of each group at the end.
+    #[serde(with = "exact::list")]
     pub weight_norms: Vec<f64>,
     /// ‖Δw‖ of each group, root mean square over the interval's steps; empty for the probe.
+    #[serde(with = "exact::list")]
     pub update_norms: Vec<f64>,
     /// Mean over batches of the global gradient norm.
+    #[serde(default, with = "exact::optional")]
     pub grad_norm_mean: Option<f64>,
     /// Standard deviation over batches of the global gradient norm.
+    #[serde(default, with = "exact::optional")]
     pub grad_norm_sd: Option<f64>,
     /// ‖w_end − w_start‖ over the interval.
+    #[serde(default, with = "exact::optional")]
     pub displacement: Option<f64>,
     /// √Σ‖Δw_step‖² over the interval.
+    #[serde(default, with = "exact::optional")]
     pub path_length: Option<f64>,
     /// Mean step size, where the optimizer finds its own (line search).
+    #[serde(default, with = "exact::optional")]
     pub step_size: Option<f64>,
     /// Forward passes on batches beyond one for each optimizer step (line search).
     pub extra_forward_passes: u64,

@@ -1,11 +1,13 @@
 //! A task as a decision process: observation, action, reward, and [`Env`] with Gymnasium's semantics.
 
+pub mod check;
 pub mod config;
 pub mod keys;
 pub mod lr_env;
 pub mod reward;
 pub mod vector;
 
+pub use check::check_env;
 pub use config::{EnvConfig, EnvParts, Formulation, InitialLr};
 pub use lr_env::LrEnv;
 pub use lrpilot_core::control::{Action, Observation, OnDivergence};
@@ -71,7 +73,8 @@ pub struct Info {
     pub diverged: bool,
 }
 
-/// An environment with Gymnasium's semantics. After an episode has ended, `reset` must be called.
+/// An environment with Gymnasium's semantics. After an episode has ended, `reset` must be called; [`check_env`] tries out
+/// whether an environment keeps to this.
 pub trait Env: Send {
     /// The space of observations, always a box.
     fn observation_space(&self) -> Space;

@@ -3,6 +3,7 @@
 
 use lrpilot::env::{Env, Info, Space, Step};
 use lrpilot::rng::{Purpose, stream};
+use lrpilot::task::{load_state, save_state};
 use lrpilot::{Error, Result};
 use rand::RngExt as _;
 use std::f64::consts::PI;
@@ -27,12 +28,13 @@ pub trait Dynamics: Send + Clone {
 pub struct Classic<D> {
     pub state: Vec<f64>,
     steps: u64,
+    done: bool,
     dynamics: std::marker::PhantomData<D>,
 }
 
 impl<D: Dynamics> Classic<D> {
     pub fn new() -> Self {
-        Classic { state: vec![0.0; D::STATE], steps: 0, dynamics: std::marker::PhantomData }
+        Classic { state: vec![0.0; D::STATE], steps: 0, done: false, dynamics: std::marker::PhantomData }
     }
 }
 
@@ -49,24 +51,29 @@ impl<D: Dynamics> Env for Classic<D> {
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>> {
         let mut rng = stream(seed, Purpose::Environment, 0);
         self.state = D::initial().into_iter().map(|(low, high)| low + (high - low) * rng.random::<f64>()).collect();
-        self.steps = 0;
+        (self.steps, self.done) = (0, false);
         Ok(D::observe(&self.state))
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step> {
+        if self.done {
+            return Err(Error::Bug("step after the end of an episode".into()));
+        }
         let (state, reward, terminated) = D::advance(&self.state, action);
         self.state = state;
         self.steps += 1;
         let (observation, truncated) = (D::observe(&self.state), self.steps >= D::LIMIT);
+        self.done = terminated || truncated;
         Ok(Step { observation, reward, terminated, truncated, info: Info::default() })
     }
 
     fn save(&self) -> Result<Vec<u8>> {
-        Err(Error::Bug("the classic problems are not saved".into()))
+        save_state("classic", &(&self.state, self.steps, self.done))
     }
 
-    fn load(&mut self, _: &[u8]) -> Result<()> {
-        Err(Error::Bug("the classic problems are not saved".into()))
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        (self.state, self.steps, self.done) = load_state("classic", state)?;
+        Ok(())
     }
 }
 
