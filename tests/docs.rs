@@ -28,6 +28,7 @@ fn commands(page: &Path) -> Vec<Vec<String>> {
         }
         let Some(typed) = line.strip_prefix("$ ").filter(|_| console) else { continue };
         let typed = typed.replace("cargo run --release --", "lrpilot");
+        let typed = typed.split(['>', '|', '#']).next().unwrap_or_default().trim();
         if !typed.starts_with("lrpilot ") {
             continue;
         }

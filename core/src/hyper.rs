@@ -5,6 +5,12 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// The optimizer's settings of an interval.
+///
+/// ```
+/// use lrpilot_core::Hyperparameters;
+/// let set = Hyperparameters::lr(0.1);
+/// assert_eq!((set.lr, set.momentum), (0.1, None), "the optimizer keeps its own momentum");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hyperparameters {
     /// Learning rate η, > 0.

@@ -4,6 +4,11 @@ use crate::exact;
 use serde::{Deserialize, Serialize};
 
 /// A group of parameters with norms of its own: a layer, or a parameter group of an optimizer.
+///
+/// ```
+/// let groups = [lrpilot_core::Group::new("body", 9_000), lrpilot_core::Group::new("head", 1_000)];
+/// assert_eq!(groups.iter().map(|g| g.size).sum::<usize>(), 10_000);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// Name for people.

@@ -20,6 +20,23 @@ use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
 
 /// The agent.
+///
+/// ```
+/// use lrpilot::agent::{Ppo, PpoConfig, Slot};
+/// use lrpilot::env::{Env, EnvConfig, LrEnv};
+/// use lrpilot::task::{ConfiguredTask, Preset, TaskSource};
+/// use std::sync::Arc;
+/// let source = Arc::new(ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?);
+/// let parts = EnvConfig::default().parts(source.spec())?;
+/// let env = LrEnv::new(source, parts)?;
+/// let config = PpoConfig { n_steps: 60, ..PpoConfig::default() };
+/// let mut ppo = Ppo::new(config, env.observation_space().dim(), &env.action_space(), 0)?;
+/// let mut slots = [Slot::new(0, Box::new(env))];
+/// let rollout = ppo.collect(&mut slots, |_| {})?;
+/// let stats = ppo.update(&rollout, 1.0);
+/// assert!(stats.approx_kl.is_finite() && rollout.episodes.len() == 2, "an episode has 30 intervals");
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
 pub struct Ppo {
     config: PpoConfig,
     seed: u64,

@@ -75,6 +75,24 @@ pub struct Info {
 
 /// An environment with Gymnasium's semantics. After an episode has ended, `reset` must be called; [`check_env`] tries out
 /// whether an environment keeps to this.
+///
+/// ```
+/// use lrpilot::env::{Env, EnvConfig, LrEnv};
+/// use lrpilot::task::{ConfiguredTask, Preset, TaskSource};
+/// use std::sync::Arc;
+/// let source = Arc::new(ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?);
+/// let parts = EnvConfig::default().parts(source.spec())?;
+/// let mut env = LrEnv::new(source, parts)?;
+/// let mut observation = env.reset(0)?;
+/// loop {
+///     let step = env.step(&[0.1 * observation[0]])?; // anything that maps observations to actions
+///     observation = step.observation;
+///     if step.terminated || step.truncated {
+///         break;
+///     }
+/// }
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
 pub trait Env: Send {
     /// The space of observations, always a box.
     fn observation_space(&self) -> Space;

@@ -17,7 +17,26 @@ use lrpilot_core::{Learned, Schedule};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A policy in training.
+/// A policy in training, one update at a time; [`learn_in`](crate::learn_in) does the whole with checkpoints.
+///
+/// ```
+/// use lrpilot::agent::LocalPool;
+/// use lrpilot::env::Formulation;
+/// use lrpilot::run::StopFlag;
+/// use lrpilot::task::ConfiguredTask;
+/// use lrpilot::{Learner, RunConfig};
+/// use std::sync::Arc;
+/// let mut config = RunConfig::preset("noisy-quadratic", Formulation::Pilot)?;
+/// config.set_budget(1_500);
+/// let source = Arc::new(ConfiguredTask::new(&config.task, None)?);
+/// let mut learner = Learner::new(config, source)?;
+/// while learner.updates_done() < learner.updates_planned() {
+///     learner.update(&LocalPool, |_| {})?;
+/// }
+/// let policy = learner.select(&LocalPool, &StopFlag::new(), |_| {})?;
+/// assert!(policy.provenance().selection_loss.is_some());
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
 pub struct Learner {
     config: RunConfig,
     source: Arc<dyn TaskSource>,

@@ -20,6 +20,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Train the policy of `config` with its files in `folder`, from the newest checkpoint if there is one. A finished
 /// policy is read back instead of trained again.
 ///
+/// ```
+/// use lrpilot::env::Formulation;
+/// use lrpilot::task::ConfiguredTask;
+/// use lrpilot::{RunConfig, RunContext, TaskSource};
+/// use std::sync::Arc;
+/// let mut config = RunConfig::preset("noisy-quadratic", Formulation::Pilot)?;
+/// config.set_budget(1_500);
+/// let source: Arc<dyn TaskSource> = Arc::new(ConfiguredTask::new(&config.task, None)?);
+/// let folder = tempfile::tempdir().unwrap();
+/// let policy = lrpilot::learn_in(folder.path(), &config, &source, &RunContext::local())?;
+/// assert_eq!(policy.learned_on().horizon, 30);
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Config`] if the folder holds the policy, or the beginning of one, of another configuration;
 /// [`Error::Interrupted`] after a stop, with everything saved; the configuration's, the task's and the files' errors.

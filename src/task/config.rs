@@ -40,6 +40,15 @@ pub struct ExternalConfig {
     pub identity: String,
 }
 
+impl ExternalConfig {
+    /// The keys of its table.
+    pub const KEYS: &[Key] = &[
+        Key::new("name", Allowed::Text, "shown to people"),
+        Key::new("horizon", Allowed::Count(1, limits::HORIZON), "decision intervals in a training run, H"),
+        Key::new("identity", Allowed::Text, "what decides its results, as JSON; a run is not resumed on another task"),
+    ];
+}
+
 impl TaskConfig {
     /// The kinds of tasks.
     pub const VARIANTS: &[Variant] = &[
@@ -49,6 +58,7 @@ impl TaskConfig {
             "the noisy quadratic model, whose best schedule is known",
             QuadraticConfig::KEYS,
         ),
+        Variant::new("external", "a task that another program brings; only that one can run it", ExternalConfig::KEYS),
     ];
 
     /// The table of a supervised task.

@@ -27,6 +27,14 @@ pub(super) fn in_task(error: Error) -> Error {
 }
 
 /// Facts about a task that do not change while it runs.
+///
+/// ```
+/// use lrpilot::task::{ConfiguredTask, Preset, TaskSource};
+/// let source = ConfiguredTask::new(&Preset::Digits.config(), None)?;
+/// let spec = source.spec();
+/// assert_eq!((spec.horizon, spec.groups.len(), spec.parameters()), (50, 3, 3466)); // an MLP 64–32–32–10
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskSpec {
     /// Name for people.
@@ -68,6 +76,16 @@ impl TaskSpec {
 }
 
 /// Data held back from training.
+///
+/// ```
+/// use lrpilot::{Split, TaskSource};
+/// # let source = lrpilot::task::ConfiguredTask::new(&lrpilot::task::Preset::Digits.config(), None)?;
+/// let mut task = source.task(0)?;
+/// task.reset(0)?;
+/// let (loss, accuracy) = task.evaluate(Split::ValidationB)?;
+/// assert!(loss > 2.0 && accuracy < 0.3, "it is untrained");
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Split {
     /// Validation A: may be looked at during training (reward, metric-driven schedules).
@@ -81,7 +99,21 @@ pub enum Split {
 /// A training problem that advances one decision interval (an epoch, or k optimizer steps) at a time.
 ///
 /// Divergence is a value in the [`Measurement`], not an error. An environment needs a loss in each measurement; norms may
-/// be absent.
+/// be absent. `examples/own_task.rs` implements it for a struct with weights of its own.
+///
+/// ```
+/// use lrpilot::Hyperparameters;
+/// use lrpilot::task::{ConfiguredTask, Preset, Split, Task, TaskSource};
+/// let mut task = ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?.task(0)?;
+/// let untrained = task.reset(3)?;
+/// let trained = task.advance(&Hyperparameters::lr(0.5))?;
+/// assert!(trained.loss() < untrained.loss());
+/// let (saved, (loss, _)) = (task.save()?, task.evaluate(Split::Test)?);
+/// task.advance(&Hyperparameters::lr(0.5))?;
+/// task.load(&saved)?; // back to where it was, bit for bit
+/// assert_eq!(task.evaluate(Split::Test)?.0, loss);
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
 pub trait Task: Send {
     /// Facts that do not change.
     fn spec(&self) -> &TaskSpec;

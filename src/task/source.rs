@@ -8,6 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Makes tasks, from any thread. Learning, comparison and evaluation all take one of these.
+///
+/// ```
+/// use lrpilot::task::{ConfiguredTask, Preset, TaskSource};
+/// let source = ConfiguredTask::new(&Preset::Digits.config(), None)?;
+/// let (mut a, mut b) = (source.task(0)?, source.task(0)?); // two networks on the same data
+/// assert_eq!(a.reset(7)?, b.reset(7)?);
+/// assert!(!source.varies(), "every seed trains this task");
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
 pub trait TaskSource: Send + Sync {
     /// Name for people.
     fn name(&self) -> &str;

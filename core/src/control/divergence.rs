@@ -6,6 +6,17 @@ use crate::range::{Range, check};
 use serde::{Deserialize, Serialize};
 
 /// What a training loop does after an interval.
+///
+/// ```
+/// use lrpilot_core::{Decision, Measurement, OptimizerFamily, RunSpec, Schedule};
+/// let run = RunSpec::new(5, OptimizerFamily::Adam, Vec::new());
+/// let mut schedule = Schedule::constant(0.1).start(&run, &Measurement::default())?;
+/// match schedule.observe(&Measurement { diverged: true, ..Measurement::default() }) {
+///     Decision::GoOn => {} // open-loop schedules never ask for anything else
+///     Decision::RollBack => unreachable!("only learned schedules roll back"),
+/// }
+/// # Ok::<(), lrpilot_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 pub enum Decision {

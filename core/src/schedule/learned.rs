@@ -23,6 +23,30 @@ pub struct Provenance {
 }
 
 /// A learned policy, frozen: one file, see [`crate::schedule::file`].
+///
+/// ```
+/// use lrpilot_core::control::{Action, Observation, OnDivergence};
+/// use lrpilot_core::schedule::Provenance;
+/// use lrpilot_core::{Group, Learned, Measurement, OptimizerFamily, Policy, PolicySpec, RunSpec};
+/// // A network of one layer that sees the time alone and always takes a fifth of the largest step down.
+/// let network = Policy::new(vec![3, 1], vec![0.0, 0.0, 0.0, -0.2], None);
+/// let spec = PolicySpec {
+///     observation: Observation::StateBlind,
+///     action: Action::Multiplicative { step: 0.5 },
+///     hyperparameters: Vec::new(),
+///     on_divergence: OnDivergence::RollBack { factor: 0.1, reward: -0.2 },
+///     initial_lr: None,
+///     max_anchor_distance: 0.5,
+///     observed_groups: 0,
+/// };
+/// let run = RunSpec::new(10, OptimizerFamily::Sgd { momentum: 0.0 }, vec![Group::new("w", 100)]);
+/// let policy = Learned::new(network, spec, run.clone(), Provenance::default())?;
+/// let probe = Measurement { weight_norms: vec![2.0], grad_norms: vec![1.0], ..Measurement::default() };
+/// let running = policy.start(&run, &probe, None)?;
+/// let anchor = 0.02; // 0.01 · ‖w‖/‖g‖
+/// assert!((running.hyperparameters().lr - anchor * 10f64.powf(-0.1)).abs() < 1e-9);
+/// # Ok::<(), lrpilot_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts", into = "Parts")]
 pub struct Learned {

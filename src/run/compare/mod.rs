@@ -73,6 +73,18 @@ struct Entry {
 
 /// Run the comparison; finished runs go to `store` as they come and are not repeated.
 ///
+/// ```
+/// use lrpilot::task::{ConfiguredTask, QuadraticConfig, TaskConfig};
+/// use lrpilot::{CompareOptions, RunContext, compare};
+/// let task = QuadraticConfig { horizon: 2, interval_steps: 2, dimensions: 3, ..QuadraticConfig::default() };
+/// let source = ConfiguredTask::new(&TaskConfig::NoisyQuadratic(task), None)?;
+/// let command = "an example";
+/// let options = CompareOptions { policies: Vec::new(), budget_epochs: 200, child_seeds: 2, seed: 0, command };
+/// let (comparison, _) = compare(&source, &options, None, &RunContext::local())?;
+/// assert_eq!(comparison.methods.len(), 11, "five schedules, tuned and with defaults, and a constant in hindsight");
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
+///
 /// # Errors
 /// [`crate::Error::Config`] for a budget below one grid, [`crate::Error::Interrupted`] if stopped, and the task's errors.
 pub fn compare(
