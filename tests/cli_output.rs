@@ -99,7 +99,8 @@ fn bash_can_read_its_completions() {
     let script = succeeds(&["completions", "bash"].map(String::from));
     let mut bash = assert_cmd::Command::new("bash");
     bash.args(["-n", "-c", &script]).assert().success().stderr("");
-    let commands = ["demo", "learn", "compare", "evaluate", "paper", "report", "data", "runs", "completions"];
+    let commands =
+        ["demo", "learn", "compare", "evaluate", "schedule", "paper", "report", "data", "runs", "completions"];
     for name in commands {
         assert!(script.contains(&format!("lrpilot__subcmd__{name}")), "no completions for `{name}`");
     }

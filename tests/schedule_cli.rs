@@ -172,6 +172,8 @@ fn numbers_are_replayed() {
     let evaluated = evaluate.args(seeds).args(SET).output().unwrap();
     assert_eq!(replayed, String::from_utf8(evaluated.stdout).unwrap());
     assert_eq!(replayed.lines().count(), 3, "{replayed}");
+    let cycled = ["extract", "one-cycle", "--task", "digits", "--set", "task.optimizer.momentum=0.9", "--out", "o.csv"];
+    assert!(succeeds(dir.path(), &[&cycled[..], &SET].concat()).contains("also sets momentum"));
     let longer = [&["replay", "lr.csv", "--task", "digits", "--seeds", "0", "--set", "task.horizon=6"][..], &SET[2..]];
     let longer = succeeds(dir.path(), &longer.concat());
     assert!(longer.contains("4 learning rates for 6 intervals: the last one was held"), "{longer}");

@@ -252,7 +252,7 @@ mod tests {
         refused("cosin", None, 64, &["`cosin`", "did you mean `cosine`?", "greedy", ".safetensors", ".toml", ".csv"]);
         refused("{ type = 'stp' }", None, 78, &["--schedule, type", "\"stp\"", "did you mean `step`?", "plateau"]);
         refused("{ step_size = 3 }", None, 78, &["--schedule", "`type` is missing", "write e.g."]);
-        refused("{ type = 'step', step = 3 }", None, 78, &["--schedule", "`step`", "step_size"]);
+        refused("{ type = 'step', step = 3 }", None, 78, &["--schedule", "`step`", "step_size, gamma"]);
         refused("{ type = 'step', step_size = 0 }", None, 78, &["--schedule, step_size", "0", "at least 1"]);
         refused("{ type = 'step', step_size = 1, lr = -1 }", None, 78, &["--schedule, lr", "-1", "> 0"]);
         refused("{ type = 'step', step_size = 1, lr = 'x' }", None, 78, &["--schedule, lr", "\"x\"", "number"]);

@@ -286,6 +286,27 @@ mod tests {
         assert!((largest - fit.max_percent).abs() < 1e-9 * largest && fit.max_percent > 100.0, "{fit:?}");
     }
 
+    /// The slow way, every member on a grid, finds nothing that is nearer to a half cosine.
+    #[test]
+    fn no_member_on_a_grid_is_nearer() {
+        let n = 16;
+        let lrs: Vec<f64> = (0..n).map(|t| OpenLoop::cosine(n).lr(0.1, t)).collect();
+        let found = fit(&lrs).unwrap();
+        let mut nearest = f64::INFINITY;
+        for (warmup, hold) in (0..8).flat_map(|w| (0..8).map(move |h| (w, h))) {
+            for (power, floor) in
+                (1..=40).flat_map(|p| (0..=10).map(move |f| (0.1 * f64::from(p), 0.002 * f64::from(f))))
+            {
+                let form = ClosedForm { intervals: n, warmup, hold, peak: 1.0, power, floor };
+                let differences: Vec<f64> = lrs.iter().enumerate().map(|(t, lr)| (lr / form.lr(t)).log10()).collect();
+                let mean = differences.iter().sum::<f64>() / n as f64;
+                let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
+                nearest = nearest.min((squares / n as f64).sqrt());
+            }
+        }
+        assert!(found.rms_decades <= 1.02 * nearest + 1e-4, "{found:?}, on the grid {nearest}");
+    }
+
     /// The formula and the schedule that stands for it are the same numbers, up to rounding.
     #[test]
     fn the_schedule_is_the_form() {

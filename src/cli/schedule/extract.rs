@@ -3,7 +3,7 @@
 use super::formats;
 use super::realised::{Realised, task};
 use crate::cli::schedule_arg::{ForRun, schedule};
-use crate::cli::{GlobalArgs, SeedList, error::print};
+use crate::cli::{GlobalArgs, SeedList, context, error::print};
 use crate::report::format::significant;
 use crate::store::atomic::write_atomic;
 use crate::task::TaskSource as _;
@@ -63,7 +63,7 @@ pub fn run(args: &ExtractArgs, global: &GlobalArgs) -> Result<()> {
     let schedule = schedule(&args.schedule, "SCHEDULE", args.lr, ForRun::task(source.spec()))?;
     let realised = Realised::on_task(&source, &schedule, &args.seeds, global)?;
     let lrs = realised.geometric_mean();
-    let fit = if args.closed_form { Some(fit(&lrs)?) } else { None };
+    let fit = if args.closed_form { Some(fitted(&lrs, global)?) } else { None };
     let closed = fit.as_ref().and_then(|fit| fit.form.schedule());
     let name = &source.spec().name;
     for (path, format) in outputs {
@@ -79,10 +79,23 @@ pub fn run(args: &ExtractArgs, global: &GlobalArgs) -> Result<()> {
     if let Some(note) = realised.diverged_note() {
         print(&note)?;
     }
+    if realised.sets_more {
+        print("The schedule also sets momentum or weight decay, which is not in these files.")?;
+    }
     match &fit {
         Some(fit) => print(&told(fit, closed.as_ref())?),
         None => Ok(()),
     }
+}
+
+/// The closed form; a long run's takes seconds.
+fn fitted(lrs: &[f64], global: &GlobalArgs) -> Result<Fit> {
+    let progress = context::progress(global);
+    progress.start(lrs.len() as u64, "fitting");
+    let fit = fit(lrs)?;
+    progress.advance(lrs.len() as u64);
+    progress.finish("closed form");
+    Ok(fit)
 }
 
 /// The form that the ending of `path` asks for.

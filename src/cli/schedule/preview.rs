@@ -12,7 +12,7 @@ use crate::task::TaskSource as _;
 use crate::{Error, Result};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
-use lrpilot_core::{RunSpec, Schedule};
+use lrpilot_core::Schedule;
 use std::path::PathBuf;
 
 /// Learning rate of a preview without a task.
@@ -89,7 +89,7 @@ fn realised(args: &PreviewArgs, global: &GlobalArgs) -> Result<(Realised, Option
     }
     let losses = args.metric.as_deref().map(losses).transpose()?;
     let intervals = args.intervals.map(|n| n as usize).or(losses.as_ref().map(Vec::len));
-    let horizon = intervals.unwrap_or(INTERVALS).min(RunSpec::MAX_HORIZON as usize);
+    let horizon = intervals.unwrap_or(INTERVALS);
     let run = ForRun { default_lr: LR, horizon, groups: None };
     let schedule = schedule(&args.schedule, "SCHEDULE", args.lr, run)?;
     let metric_driven = matches!(schedule, Schedule::Metric { .. });

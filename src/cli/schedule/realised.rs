@@ -13,6 +13,8 @@ pub struct Realised {
     runs: Vec<Vec<f64>>,
     /// Seeds of runs that diverged, each with its last interval.
     pub diverged: Vec<(u64, usize)>,
+    /// Whether the schedule set momentum or weight decay too.
+    pub sets_more: bool,
 }
 
 impl Realised {
@@ -24,12 +26,14 @@ impl Realised {
         let run = RunSpec::new(intervals, OptimizerFamily::Sgd { momentum: 0.0 }, Vec::new());
         let mut running = schedule.start(&run, &Measurement::default())?;
         let mut lrs = Vec::with_capacity(intervals);
+        let mut sets_more = false;
         for interval in 0..intervals {
             lrs.push(running.hyperparameters().lr);
+            sets_more |= running.hyperparameters().momentum.is_some();
             let loss = losses.get(interval).or(losses.last()).copied();
             let _ = running.observe(&Measurement { val_loss: loss, ..Measurement::default() });
         }
-        Ok(Realised { runs: vec![lrs], diverged: Vec::new() })
+        Ok(Realised { runs: vec![lrs], diverged: Vec::new(), sets_more })
     }
 
     /// On a task. Networks are trained only if the learning rate depends on how training goes.
@@ -49,11 +53,13 @@ impl Realised {
         let trained = evaluate::train(source, schedule, seeds, global)?;
         let diverged = trained.iter().filter(|run| run.trial.diverged).map(|run| (run.seed, run.trial.curve.len()));
         let diverged = diverged.collect();
+        let mut intervals = trained.iter().flat_map(|run| &run.trial.curve);
+        let sets_more = intervals.any(|i| i.momentum.is_some() || i.weight_decay.is_some());
         let lrs = |run: &evaluate::Run| run.trial.curve.iter().map(|interval| interval.lr).collect();
-        Ok(Realised { runs: trained.iter().map(lrs).collect(), diverged })
+        Ok(Realised { runs: trained.iter().map(lrs).collect(), diverged, sets_more })
     }
 
-    /// The runs, which are not independent of the seeds but in their order.
+    /// The runs in the order of their seeds; one run where the seed makes no difference.
     pub fn runs(&self) -> &[Vec<f64>] {
         &self.runs
     }
@@ -138,7 +144,7 @@ mod tests {
     use super::*;
 
     fn two_runs() -> Realised {
-        Realised { runs: vec![vec![0.1, 0.4, 0.3], vec![0.1, 0.1]], diverged: vec![(7, 2)] }
+        Realised { runs: vec![vec![0.1, 0.4, 0.3], vec![0.1, 0.1]], diverged: vec![(7, 2)], sets_more: true }
     }
 
     /// √(0.4 · 0.1) = 0.2; equal numbers and the last interval of the longer run come back to the bit.
@@ -147,7 +153,7 @@ mod tests {
         let mean = two_runs().geometric_mean();
         assert!((mean[1] - 0.2).abs() < 1e-15, "{mean:?}");
         assert_eq!([mean[0], mean[2]], [0.1, 0.3]);
-        let with_zero = Realised { runs: vec![vec![0.0], vec![0.5]], diverged: Vec::new() };
+        let with_zero = Realised { runs: vec![vec![0.0], vec![0.5]], diverged: Vec::new(), sets_more: false };
         assert_eq!(with_zero.geometric_mean(), [0.0]);
     }
 
@@ -156,7 +162,7 @@ mod tests {
         assert_eq!(two_runs().median(), [0.1, 0.25, 0.3]);
         assert_eq!(two_runs().range(), [(0.1, 0.1), (0.1, 0.4), (0.3, 0.3)]);
         assert!(two_runs().diverged_note().unwrap().contains("seed 7 in interval 2"));
-        let one = Realised { runs: vec![vec![0.1]], diverged: Vec::new() };
+        let one = Realised { runs: vec![vec![0.1]], diverged: Vec::new(), sets_more: false };
         assert!(one.range().is_empty() && one.diverged_note().is_none());
     }
 
