@@ -195,7 +195,7 @@ pub fn learn_compare_report(folder: &Path, interrupt: bool) -> Result<String> {
         ReportInput { title: "regression".into(), comparison: Some(comparison.clone()), runs, ..Default::default() };
     let file = folder.join("report.html");
     std::fs::write(&file, render(&report)?).map_err(|e| Error::io(&file, e))?;
-    Ok(lrpilot::report::terminal::text(&comparison, false))
+    Ok(lrpilot::report::table::markdown(&comparison))
 }
 
 /// Asks to stop as soon as the first numbers of an update are told.
