@@ -58,7 +58,7 @@ pub fn check(options: &DemoOptions<'_>, source: &Arc<dyn TaskSource>) -> Result<
 /// Learn `policy_seeds` policies of each formulation in the run folder of `files`, then compare.
 ///
 /// # Errors
-/// As [`check`], [`learn_in`] and [`compare`].
+/// As [`check`], [`crate::learn_in`] and [`compare`].
 pub fn demo(
     files: &RunFiles,
     options: &DemoOptions<'_>,

@@ -81,7 +81,7 @@ impl TaskConfig {
     /// Check what the types do not say.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key, the value and the remedy.
+    /// [`crate::Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
         match self {
             TaskConfig::Supervised(c) => c.check(),
@@ -176,7 +176,7 @@ impl SupervisedConfig {
     /// Check what the types do not say.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key, the value and the remedy.
+    /// [`crate::Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
         range::count("task.batch_size", self.batch_size, 1, limits::IMAGES)?;
         range::count("task.horizon", self.horizon, 1, limits::HORIZON)?;
@@ -237,7 +237,7 @@ impl QuadraticConfig {
     /// Check what the types do not say.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key, the value and the remedy.
+    /// [`crate::Error::Config`] naming the key, the value and the remedy.
     pub fn check(&self) -> Result<()> {
         range::count("task.dimensions", self.dimensions, 1, limits::DIMENSIONS)?;
         range::count("task.interval_steps", self.interval_steps, 1, limits::INTERVAL_STEPS)?;

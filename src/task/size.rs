@@ -11,7 +11,7 @@ impl SupervisedConfig {
     /// activations of a batch with their gradients. An estimate from above; 128 bits hold it for any checked description.
     ///
     /// # Errors
-    /// [`Error::Config`] for a width that is too large, or a model that has no such name.
+    /// [`crate::Error::Config`] for a width that is too large, or a model that has no such name.
     pub fn numbers(&self) -> Result<u128> {
         let (shape, classes) = self.dataset.shape_and_classes();
         let layers = self.model.layers(classes).map_err(in_task)?;
