@@ -186,7 +186,7 @@ pub fn learn_compare_report(folder: &Path, interrupt: bool) -> Result<String> {
     let options = CompareOptions {
         policies: vec![PolicyGroup { name: "lrpilot".into(), kind: Kind::Learned, policies: vec![policy] }],
         budget_epochs: config.learn.epochs,
-        child_seeds: 5,
+        evaluation_seeds: 5,
         seed: 0,
         command: "cargo run --example own_task",
     };

@@ -143,14 +143,14 @@ fn policies_with_a_knob_are_compared() {
     let (demo, compared) = (dir.path().join("demo"), dir.path().join("compared"));
     let tiny = ["task.horizon=2", "task.interval_steps=2", "learn.epochs=208", MOMENTUM];
     let settings = [&tiny, &LITTLE[..]].concat();
-    let words = ["demo", "--task", "digits", "--policy-seeds", "1", "--child-seeds", "1"];
+    let words = ["demo", "--task", "digits", "--policy-seeds", "1", "--evaluation-seeds", "1"];
     succeeds(&arguments(&words, &demo, &settings));
     shows_both_outputs(&demo);
     report_again(&demo, &["comparison", "claims", "curves", "training", "sensitivity", "budget", "origin"]);
     shows_both_outputs(&demo);
 
     let policy = text(&demo.join("policy.safetensors"));
-    let words = ["compare", &policy, "--task", "digits", "--child-seeds", "1"];
+    let words = ["compare", &policy, "--task", "digits", "--evaluation-seeds", "1"];
     succeeds(&arguments(&words, &compared, &settings));
     shows_both_outputs(&compared);
     for out in [demo, compared] {

@@ -156,7 +156,7 @@ fn demo_arguments(tiny: &Tiny, out: &Path, more: &[&str]) -> Vec<String> {
         &seed,
         "--policy-seeds",
         &policies,
-        "--child-seeds",
+        "--evaluation-seeds",
         &children,
         "--wide",
     ];
@@ -669,7 +669,7 @@ fn compare_repeats_the_rows_of_a_demos_policies() {
     let [first, second] = [&first, &second].map(|path| path.to_str().unwrap());
     let (out, seed, children) = (dir.path().join("compare"), SEED.to_string(), CHILDREN.to_string());
     let (budget, horizon) = ((GRID_POINTS as u64 * HORIZON).to_string(), format!("task.horizon={HORIZON}"));
-    let words = ["compare", first, second, "--task", QUADRATIC.task, "--seed", &seed, "--child-seeds", &children];
+    let words = ["compare", first, second, "--task", QUADRATIC.task, "--seed", &seed, "--evaluation-seeds", &children];
     let settings: Vec<&str> = std::iter::once(horizon.as_str()).chain(QUADRATIC.settings.iter().copied()).collect();
     let args = arguments(&[&words[..], &["--budget", &budget]].concat(), &out, &settings);
     let compared = finished(&args, &out);

@@ -58,7 +58,8 @@ fn every_command_is_one_that_the_program_takes() {
 #[test]
 fn the_first_commands_of_the_readme_run() {
     let folder = tempfile::tempdir().unwrap();
-    let small = ["--policy-seeds", "1", "--child-seeds", "2", "--set", "task.horizon=2", "--set", "learn.epochs=200"];
+    let small =
+        ["--policy-seeds", "1", "--evaluation-seeds", "2", "--set", "task.horizon=2", "--set", "learn.epochs=200"];
     let small = small.into_iter().chain(["--set", "learn.environments=2", "--set", "learn.candidates=2"]);
     for words in
         commands(&pages().into_iter().find(|p| p.ends_with("README.md") && !p.ends_with("guide/README.md")).unwrap())

@@ -192,7 +192,7 @@ fn seeds_are_taken_as_typed_or_refused() {
 fn demo_takes_the_seed_of_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("demo");
-    let demo = ["demo", "--task", "noisy-quadratic", "--policy-seeds", "1", "--child-seeds", "1"];
+    let demo = ["demo", "--task", "noisy-quadratic", "--policy-seeds", "1", "--evaluation-seeds", "1"];
     let set = [&SMALL[..], &["seed=7", "task.dimensions=2", "task.interval_steps=1"]].concat();
     succeeded(&lrpilot(&[&demo[..], &["--out", out.to_str().unwrap()]].concat(), &set));
     assert!(std::fs::read_to_string(out.join("config.toml")).unwrap().starts_with("seed = 7\n"));

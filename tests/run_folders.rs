@@ -43,13 +43,14 @@ fn learn(out: &Path) -> Command {
 
 fn demo(out: &Path) -> Command {
     let mut command =
-        lrpilot(&["demo", "--task", "noisy-quadratic", "--policy-seeds", "1", "--child-seeds", "2", "--out"]);
+        lrpilot(&["demo", "--task", "noisy-quadratic", "--policy-seeds", "1", "--evaluation-seeds", "2", "--out"]);
     command.arg(out).args(SMALLEST);
     command
 }
 
-fn compare(policy: &Path, out: &Path, child_seeds: &str) -> Command {
-    let mut command = lrpilot(&["compare", "--task", "noisy-quadratic", "--child-seeds", child_seeds, "--out"]);
+fn compare(policy: &Path, out: &Path, evaluation_seeds: &str) -> Command {
+    let mut command =
+        lrpilot(&["compare", "--task", "noisy-quadratic", "--evaluation-seeds", evaluation_seeds, "--out"]);
     command.arg(out).arg(policy).args(["--set", "task.horizon=1"]);
     command
 }
@@ -149,7 +150,7 @@ fn another_command_or_another_option_does_not_resume() {
     let policy = RunFiles::new(&learned).policy();
     succeeds(&mut compare(&policy, &compared, "2"));
     let before = content(&compared);
-    fails(compare(&policy, &compared, "3").arg("--resume"), 64, &["child-seeds = 2, now it is 3"]);
+    fails(compare(&policy, &compared, "3").arg("--resume"), 64, &["evaluation-seeds = 2, now it is 3"]);
     fails(compare(&policy, &compared, "2").args(["--resume", "--budget", "200"]), 64, &["budget = 100, now it is 200"]);
     let other = dir.path().join("other");
     succeeds(learn(&other).args(["--seed", "9"]));

@@ -121,7 +121,7 @@ fn repeated(rollout: &Rollout, times: usize) -> Rollout {
         actions: rollout.actions.repeat(times),
         log_probs: rollout.log_probs.repeat(times),
         rewards: rollout.rewards.repeat(times),
-        ended: rollout.ended.repeat(times),
+        done: rollout.done.repeat(times),
         values: rollout.values.repeat(times),
         last_values: rollout.last_values.clone(),
         advantages: rollout.advantages.repeat(times),

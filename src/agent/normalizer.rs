@@ -16,18 +16,18 @@ impl ReturnNormalizer {
         ReturnNormalizer { moments: RunningMoments::new(1), returns: vec![0.0; slots] }
     }
 
-    /// Take in the rewards of one environment in order (`ended[t]`: the episode ended with step t) and scale them. A `slot`
+    /// Take in the rewards of one environment in order (`done[t]`: the episode ended with step t) and scale them. A `slot`
     /// that was not there before begins with a return of 0.
-    pub fn update_and_scale(&mut self, slot: usize, gamma: f64, rewards: &mut [f32], ended: &[bool]) {
+    pub fn update_and_scale(&mut self, slot: usize, gamma: f64, rewards: &mut [f32], done: &[bool]) {
         if slot >= self.returns.len() {
             self.returns.resize(slot + 1, 0.0);
         }
         let running = &mut self.returns[slot];
         let mut discounted = Vec::with_capacity(rewards.len());
-        for (reward, ended) in rewards.iter().zip(ended) {
+        for (reward, done) in rewards.iter().zip(done) {
             *running = *running * gamma + f64::from(*reward);
             discounted.push(*running as f32);
-            if *ended {
+            if *done {
                 *running = 0.0;
             }
         }

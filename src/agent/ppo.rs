@@ -159,7 +159,7 @@ impl Ppo {
             rollout.actions.extend(t.actions);
             rollout.log_probs.extend(t.log_probs);
             rollout.rewards.extend(t.rewards);
-            rollout.ended.extend(t.done);
+            rollout.done.extend(t.done);
             rollout.episodes.extend(t.episodes);
             last.extend(t.last);
             raw.extend(t.raw);
@@ -187,7 +187,7 @@ impl Ppo {
         let n = rollout.steps;
         for slot in 0..rollout.slots {
             let range = slot * n..(slot + 1) * n;
-            norm.update_and_scale(slot, self.config.gamma, &mut rollout.rewards[range.clone()], &rollout.ended[range]);
+            norm.update_and_scale(slot, self.config.gamma, &mut rollout.rewards[range.clone()], &rollout.done[range]);
         }
     }
 
@@ -214,7 +214,7 @@ impl Ppo {
             rollout.advantages.extend(gae(
                 &rollout.rewards[range.clone()],
                 &rollout.values[range.clone()],
-                &rollout.ended[range],
+                &rollout.done[range],
                 rollout.last_values[slot],
                 self.config.gamma,
                 self.config.gae_lambda,

@@ -103,7 +103,7 @@ pub struct Rollout {
     /// Rewards, scaled if the agent scales them; truncated steps hold γ·V(terminal observation) in addition.
     pub rewards: Vec<f32>,
     /// Whether the episode ended with the step.
-    pub ended: Vec<bool>,
+    pub done: Vec<bool>,
     /// V(observation).
     pub values: Vec<f32>,
     /// V(observation after the last step) of each slot.
@@ -123,11 +123,11 @@ pub struct Rollout {
 /// let a = lrpilot::agent::gae(&[1.0, 1.0], &[0.5, 0.5], &[false, true], 9.0, 1.0, 1.0);
 /// assert_eq!(a, [1.5, 0.5]);
 /// ```
-pub fn gae(rewards: &[f32], values: &[f32], ended: &[bool], last_value: f32, gamma: f64, lambda: f64) -> Vec<f32> {
+pub fn gae(rewards: &[f32], values: &[f32], done: &[bool], last_value: f32, gamma: f64, lambda: f64) -> Vec<f32> {
     let mut advantages = vec![0.0; rewards.len()];
     let (mut next_value, mut next_advantage) = (f64::from(last_value), 0.0);
     for t in (0..rewards.len()).rev() {
-        let goes_on = f64::from(u8::from(!ended[t]));
+        let goes_on = f64::from(u8::from(!done[t]));
         let value = f64::from(values[t]);
         let delta = f64::from(rewards[t]) + gamma * next_value * goes_on - value;
         next_advantage = delta + gamma * lambda * goes_on * next_advantage;
@@ -143,12 +143,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// A_t = Σ_k (γλ)^k δ_{t+k} up to the episode's end, written out.
-    fn slow_gae(r: &[f32], v: &[f32], ended: &[bool], last: f32, gamma: f64, lambda: f64) -> Vec<f64> {
+    fn slow_gae(r: &[f32], v: &[f32], done: &[bool], last: f32, gamma: f64, lambda: f64) -> Vec<f64> {
         let n = r.len();
-        let next = |t: usize| if ended[t] { 0.0 } else { f64::from(if t + 1 < n { v[t + 1] } else { last }) };
+        let next = |t: usize| if done[t] { 0.0 } else { f64::from(if t + 1 < n { v[t + 1] } else { last }) };
         let delta = |t: usize| f64::from(r[t]) + gamma * next(t) - f64::from(v[t]);
         let advantage = |t: usize| {
-            let end = (t..n).find(|k| ended[*k]).unwrap_or(n - 1);
+            let end = (t..n).find(|k| done[*k]).unwrap_or(n - 1);
             (t..=end).map(|k| (gamma * lambda).powi((k - t) as i32) * delta(k)).sum()
         };
         (0..n).map(advantage).collect()
@@ -162,9 +162,9 @@ mod tests {
         ) {
             let r: Vec<f32> = steps.iter().map(|s| s.0).collect();
             let v: Vec<f32> = steps.iter().map(|s| s.1).collect();
-            let ended: Vec<bool> = steps.iter().map(|s| s.2).collect();
-            let fast = gae(&r, &v, &ended, last, gamma, lambda);
-            for (a, b) in fast.iter().zip(slow_gae(&r, &v, &ended, last, gamma, lambda)) {
+            let done: Vec<bool> = steps.iter().map(|s| s.2).collect();
+            let fast = gae(&r, &v, &done, last, gamma, lambda);
+            for (a, b) in fast.iter().zip(slow_gae(&r, &v, &done, last, gamma, lambda)) {
                 prop_assert!((f64::from(*a) - b).abs() < 1e-4);
             }
         }

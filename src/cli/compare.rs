@@ -36,8 +36,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
     pub seed: Option<u64>,
     /// Training runs per method and policy, paired by seed.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub child_seeds: u64,
+    #[arg(long, alias = "child-seeds", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub evaluation_seeds: u64,
     /// Epochs that tuning each method may spend [default: what the policy spent].
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u64).range(1..))]
     pub budget: Option<u64>,
@@ -72,7 +72,7 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
     let info = run_folder::describe(RunKind::Compare, run_folder::title(&spec.name))
         .with_option("policies (sha256)", hashes.join(", "))
         .with_option("budget", budget)
-        .with_option("child-seeds", args.child_seeds);
+        .with_option("evaluation-seeds", args.evaluation_seeds);
     let command = info.command.clone();
     let options = CompareOptions {
         policies: vec![
@@ -80,7 +80,7 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
             PolicyGroup { name: "lrpilot: untrained policy".into(), kind: Kind::Control, policies: vec![untrained] },
         ],
         budget_epochs: budget,
-        child_seeds: args.child_seeds as usize,
+        evaluation_seeds: args.evaluation_seeds as usize,
         seed: config.seed,
         command: &command,
     };

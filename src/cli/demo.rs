@@ -33,8 +33,8 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub policy_seeds: u64,
     /// Training runs per method and policy, paired by seed.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub child_seeds: u64,
+    #[arg(long, alias = "child-seeds", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub evaluation_seeds: u64,
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
@@ -58,12 +58,12 @@ pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> 
         args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/demo-{}", folder_name(config.task.name()))));
     let info = run_folder::describe(RunKind::Demo, run_folder::title(config.task.name()))
         .with_option("policy-seeds", args.policy_seeds)
-        .with_option("child-seeds", args.child_seeds);
+        .with_option("evaluation-seeds", args.evaluation_seeds);
     let command = info.command.clone();
     let options = DemoOptions {
         config: config.clone(),
         policy_seeds: args.policy_seeds,
-        child_seeds: args.child_seeds as usize,
+        evaluation_seeds: args.evaluation_seeds as usize,
         command: &command,
     };
     // What would stop the work later is said before a folder is made.

@@ -52,7 +52,7 @@ pub struct GlobalArgs {
     /// How to show progress.
     #[arg(long, global = true, value_enum, default_value_t = ProgressKind::Auto, value_name = "KIND")]
     pub progress: ProgressKind,
-    /// Threads for child runs; the results do not depend on it [default: one per core].
+    /// Threads for training runs; the results do not depend on it [default: one per core].
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     pub threads: Option<u16>,
     /// Folder with the data sets [default: LRPILOT_DATA, else lrpilot in the user's cache folder].
@@ -226,8 +226,8 @@ mod tests {
         let learn: learn::LearnArgs = parse("digits --out runs/a --seed 3 --set a.b=1 --set c=2 --resume").unwrap();
         assert_eq!((learn.task.as_str(), learn.seed, learn.resume), ("digits", Some(3), true));
         assert_eq!(learn.set, ["a.b=1", "c=2"]);
-        let compare: compare::CompareArgs = parse("p.st q.st --task t --out o --child-seeds 5").unwrap();
-        assert_eq!((compare.policy.len(), compare.child_seeds), (2, 5));
+        let compare: compare::CompareArgs = parse("p.st q.st --task t --out o --evaluation-seeds 5").unwrap();
+        assert_eq!((compare.policy.len(), compare.evaluation_seeds), (2, 5));
         let evaluate: evaluate::EvaluateArgs = parse("t --schedule cosine --lr 0.5").unwrap();
         assert_eq!((evaluate.lr, evaluate.seeds), (Some(0.5), SeedList(vec![0])));
     }
@@ -245,6 +245,6 @@ mod tests {
         }
         assert!(parse::<learn::LearnArgs>("t --out o --seed 9223372036854775807").is_ok());
         assert!(check_last_seed(limits::SEED - 2, 3).is_ok() && check_last_seed(limits::SEED - 1, 3).is_err());
-        assert!(parse::<compare::CompareArgs>("p --task t --out o --child-seeds 0").is_err());
+        assert!(parse::<compare::CompareArgs>("p --task t --out o --evaluation-seeds 0").is_err());
     }
 }

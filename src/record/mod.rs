@@ -9,7 +9,7 @@ pub use kind::{Kind, Stage};
 
 use serde::{Deserialize, Serialize};
 
-/// One finished training run of a network ("child run"): one line of `results.jsonl`.
+/// One finished training run of a network: one line of `results.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// sha256 of the canonical job specification.

@@ -23,7 +23,7 @@ pub struct DemoOptions<'a> {
     /// Policies of each formulation.
     pub policy_seeds: u64,
     /// Fresh seeds of the comparison.
-    pub child_seeds: usize,
+    pub evaluation_seeds: usize,
     /// The command, for the record.
     pub command: &'a str,
 }
@@ -78,7 +78,7 @@ pub fn demo(
             PolicyGroup { name: "lrpilot: untrained policy".into(), kind: Kind::Control, policies: untrained },
         ],
         budget_epochs: options.config.learn.epochs,
-        child_seeds: options.child_seeds,
+        evaluation_seeds: options.evaluation_seeds,
         seed: options.config.seed,
         command: options.command,
     };

@@ -236,7 +236,7 @@ mod tests {
 
     fn open(dir: &Path, kind: RunKind, config: &str, resume: bool) -> Result<RunFolder> {
         let process = Process { id: 4711, host: "node3".into() };
-        let info = RunInfo::new(kind).with_option("child-seeds", 10);
+        let info = RunInfo::new(kind).with_option("evaluation-seeds", 10);
         RunFolder::create_or_resume(dir, Start { info, config, resume, process: &process })
     }
 
@@ -288,10 +288,13 @@ mod tests {
         let message = refused(dir.path(), CONFIG, true);
         assert!(message.contains("holds a run of `learn`, which `demo` cannot go on with; resume it"), "{message}");
         let process = Process { id: 4711, host: "node3".into() };
-        let info = RunInfo::new(RunKind::Learn).with_option("child-seeds", 11);
+        let info = RunInfo::new(RunKind::Learn).with_option("evaluation-seeds", 11);
         let start = Start { info, config: CONFIG, resume: true, process: &process };
         let message = RunFolder::create_or_resume(dir.path(), start).unwrap_err().to_string();
-        assert!(message.contains("was started with child-seeds = 10, now it is 11; resume with the same"), "{message}");
+        assert!(
+            message.contains("was started with evaluation-seeds = 10, now it is 11; resume with the same"),
+            "{message}"
+        );
         assert_eq!(content(dir.path()), before);
     }
 

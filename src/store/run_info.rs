@@ -55,10 +55,10 @@ pub enum RunState {
 ///
 /// ```
 /// use lrpilot::store::run_info::{RunInfo, RunKind, RunState};
-/// let info = RunInfo::new(RunKind::Compare).with_option("child-seeds", 10);
+/// let info = RunInfo::new(RunKind::Compare).with_option("evaluation-seeds", 10);
 /// let json = serde_json::to_value(&info).unwrap();
 /// assert_eq!(json["kind"], "compare");
-/// assert_eq!(json["options"]["child-seeds"], "10");
+/// assert_eq!(json["options"]["evaluation-seeds"], "10");
 /// assert_eq!(json["state"], "running");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

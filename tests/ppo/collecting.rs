@@ -59,7 +59,7 @@ fn truncated_episodes_are_bootstrapped_and_terminated_ones_are_not() {
                 both += usize::from(t.terminated && t.truncated);
                 assert_near("reward", rollout.rewards[at], t.reward + bonus, 1e-5);
                 assert_near("value", rollout.values[at], slow_value(&state, &t.seen), 1e-5);
-                assert_eq!(rollout.ended[at], ended(t));
+                assert_eq!(rollout.done[at], ended(t));
                 let end = (i..STEPS).find(|k| ended(&taken[*k])).unwrap_or(STEPS - 1);
                 let advantage: f64 = (i..=end).map(|k| 0.72f64.powi((k - i) as i32) * delta(&taken[k])).sum();
                 assert_near("advantage", rollout.advantages[at], advantage, 1e-5);

@@ -39,7 +39,7 @@ pub(super) fn claims(
     Ok(claims)
 }
 
-/// Paired difference of test loss, learned − other, averaged over policy seeds for each child seed.
+/// Paired difference of test loss, learned − other, averaged over policy seeds for each evaluation seed.
 fn paired_difference(
     learned: &str,
     other: &str,
@@ -47,8 +47,8 @@ fn paired_difference(
     chance_loss: Option<f64>,
     seed: u64,
 ) -> Result<Estimate> {
-    let mean_of = |name: &str, child: u64| {
-        let of_seed = || runs.iter().filter(|r| r.method == name && r.seed == child);
+    let mean_of = |name: &str, run_seed: u64| {
+        let of_seed = || runs.iter().filter(|r| r.method == name && r.seed == run_seed);
         of_seed().map(|r| r.penalised_test_loss(chance_loss)).sum::<f64>() / of_seed().count().max(1) as f64
     };
     let mut seeds: Vec<u64> = runs.iter().filter(|r| r.method == learned).map(|r| r.seed).collect();

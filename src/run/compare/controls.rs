@@ -59,7 +59,7 @@ pub(super) fn policy_controls(
 /// can know it, and no constant LR of the grid has a smaller mean validation loss there.
 pub(super) fn hindsight_entry(jobs: &mut Jobs<'_>, options: &CompareOptions<'_>, spec: &TaskSpec) -> Result<Entry> {
     let (name, family) = ("constant (best in hindsight)", Family::constant());
-    let seeds: Vec<u64> = (0..options.child_seeds).map(|i| options.child_seed(i)).collect();
+    let seeds: Vec<u64> = (0..options.evaluation_seeds).map(|i| options.evaluation_seed(i)).collect();
     let lr = tune(jobs, name, &family, &seeds, spec)?;
     Ok(Entry {
         name: name.into(),

@@ -31,7 +31,7 @@ pub struct CompareOptions<'a> {
     /// Epochs that each policy cost and each tuned method may spend.
     pub budget_epochs: u64,
     /// Fresh seeds, ≥ 1.
-    pub child_seeds: usize,
+    pub evaluation_seeds: usize,
     /// Seed of the comparison.
     pub seed: u64,
     /// The command that makes the same numbers, for the record.
@@ -54,7 +54,7 @@ impl CompareOptions<'_> {
     }
 
     /// Fresh seed number `i`: of another purpose than those of learning, selection and tuning.
-    fn child_seed(&self, i: usize) -> u64 {
+    fn evaluation_seed(&self, i: usize) -> u64 {
         rng::evaluation_seed(self.seed, i as u64)
     }
 }
@@ -79,7 +79,7 @@ struct Entry {
 /// let task = QuadraticConfig { horizon: 2, interval_steps: 2, dimensions: 3, ..QuadraticConfig::default() };
 /// let source = ConfiguredTask::new(&TaskConfig::NoisyQuadratic(task), None)?;
 /// let command = "an example";
-/// let options = CompareOptions { policies: Vec::new(), budget_epochs: 200, child_seeds: 2, seed: 0, command };
+/// let options = CompareOptions { policies: Vec::new(), budget_epochs: 200, evaluation_seeds: 2, seed: 0, command };
 /// let (comparison, _) = compare(&source, &options, None, &RunContext::local())?;
 /// assert_eq!(comparison.methods.len(), 11, "five schedules, tuned and with defaults, and a constant in hindsight");
 /// # Ok::<(), lrpilot::Error>(())
@@ -111,7 +111,7 @@ pub fn compare(
         methods.push(result(entry, &records, &spec, options.seed)?);
         runs.extend(records);
     }
-    progress.finish(&format!("{} methods on {} fresh seeds", methods.len(), options.child_seeds));
+    progress.finish(&format!("{} methods on {} fresh seeds", methods.len(), options.evaluation_seeds));
     let rivals: Vec<_> = entries.iter().zip(&methods).filter_map(|(e, m)| Some((m, e.wanted?))).collect();
     let comparison = Comparison {
         task: spec.name.clone(),
@@ -128,9 +128,9 @@ pub fn compare(
 fn planned_epochs(options: &CompareOptions<'_>, families: usize, tuning: usize, spec: &TaskSpec) -> u64 {
     let policies: usize = options.policies.iter().map(|group| group.policies.len()).sum();
     let learned: usize = options.learned().map(|group| group.policies.len()).sum();
-    let evaluations = (policies + 2 * learned + 2 * families) * options.child_seeds + learned;
-    let grids = families * tuning + options.child_seeds;
-    ((evaluations + options.child_seeds + GRID_POINTS * grids) * spec.horizon) as u64
+    let evaluations = (policies + 2 * learned + 2 * families) * options.evaluation_seeds + learned;
+    let grids = families * tuning + options.evaluation_seeds;
+    ((evaluations + options.evaluation_seeds + GRID_POINTS * grids) * spec.horizon) as u64
 }
 
 fn policy_entry(group: &PolicyGroup, budget: u64) -> Entry {
@@ -176,14 +176,14 @@ fn family_entries(
 
 fn evaluation_jobs(entry: &Entry, options: &CompareOptions<'_>, source: &dyn TaskSource) -> Vec<JobSpec> {
     let of_variant = |(policy_seed, method): &(Option<u64>, Schedule)| {
-        (0..options.child_seeds)
+        (0..options.evaluation_seeds)
             .map(|i| JobSpec {
                 task: source.identity(),
                 stage: Stage::Compare,
                 name: entry.name.clone(),
                 schedule: method.clone(),
                 initial_lr: entry.initial_lr,
-                seed: options.child_seed(i),
+                seed: options.evaluation_seed(i),
                 policy_seed: *policy_seed,
                 record: Record::Everything,
             })
