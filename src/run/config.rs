@@ -109,7 +109,7 @@ impl RunConfig {
         RunConfig::new(TaskConfig::External(task), formulation)
     }
 
-    /// The configuration of a preset as a TOML table, on which a file and `--set` are laid.
+    /// The configuration of a preset, on which a file and settings are laid.
     ///
     /// # Errors
     /// [`Error::Usage`] for an unknown name, listing the known ones.

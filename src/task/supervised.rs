@@ -30,8 +30,8 @@ pub struct Supervised {
     optimizer: Optimizer,
     line_search: Option<LineSearch>,
     seed: u64,
-    /// The epoch that `order` belongs to; `u64::MAX` for none.
-    order_epoch: u64,
+    /// The epoch that `order` belongs to, once there is one.
+    order_epoch: Option<u64>,
     order: Vec<u32>,
     batch_x: AlignedVec,
     batch_y: Vec<u8>,
@@ -122,7 +122,7 @@ impl Supervised {
             line_search: line_search_of(&config, train.len()),
             optimizer: Optimizer::new(config.optimizer.clone(), network.params.len()),
             seed: 0,
-            order_epoch: u64::MAX,
+            order_epoch: None,
             order: (0..train.len() as u32).collect(),
             batch_x: zeros(config.batch_size * shape.len()),
             batch_y: vec![0; config.batch_size],
@@ -161,10 +161,10 @@ impl Supervised {
     /// Copy the batch of step number `step` and return its size.
     fn load_batch(&mut self, step: u64) -> usize {
         let (epoch, batch) = (step / self.batches_per_epoch(), step % self.batches_per_epoch());
-        if self.order_epoch != epoch {
+        if self.order_epoch != Some(epoch) {
             self.order.iter_mut().enumerate().for_each(|(i, v)| *v = i as u32);
             shuffle(&mut self.order, self.seed, epoch);
-            self.order_epoch = epoch;
+            self.order_epoch = Some(epoch);
         }
         let train = &self.splits.train;
         let first = batch as usize * self.config.batch_size;
@@ -258,7 +258,7 @@ impl Task for Supervised {
     }
 
     fn reset(&mut self, seed: u64) -> Result<Measurement> {
-        (self.seed, self.order_epoch) = (seed, u64::MAX);
+        (self.seed, self.order_epoch) = (seed, None);
         self.recorder.reset(0, 0);
         self.network.init(&mut stream(seed, Purpose::Weights, 0));
         self.optimizer.reset();
@@ -318,7 +318,7 @@ impl Task for Supervised {
         if params.len() != self.network.params.len() || buffers.len() != self.network.buffers.len() {
             return Err(Error::Bug(format!("the saved state is not of the task `{}`", self.spec.name)));
         }
-        (self.seed, self.order_epoch) = (seed, u64::MAX);
+        (self.seed, self.order_epoch) = (seed, None);
         self.recorder.reset(interval, steps);
         self.network.params.copy_from_slice(&params);
         self.network.buffers.copy_from_slice(&buffers);
