@@ -1,29 +1,17 @@
 //! Every command line that is printed can be pasted into a shell and does what it says.
 #![cfg(all(feature = "cli", unix))]
 
+#[path = "common/smallest.rs"]
+mod smallest;
+
 use assert_cmd::cargo::cargo_bin;
 use lrpilot::cli::command::quote;
+use smallest::SMALLEST;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-
-/// The smallest budget that still pays for the grid of the comparison.
-const SMALLEST: [&str; 12] = [
-    "--set",
-    "task.horizon=1",
-    "--set",
-    "learn.epochs=100",
-    "--set",
-    "learn.environments=1",
-    "--set",
-    "learn.candidates=1",
-    "--set",
-    "learn.selection_seeds=1",
-    "--set",
-    "ppo.n_steps=1",
-];
 
 fn lrpilot(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(cargo_bin("lrpilot"));

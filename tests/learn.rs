@@ -2,14 +2,18 @@
 //! input that harms nothing.
 #![cfg(all(feature = "cli", unix))]
 
+#[path = "common/command.rs"]
+mod command;
+
 use assert_cmd::cargo::cargo_bin;
+use command::{fails, succeeds};
 use lrpilot_core::control::{Action, Observation, OnDivergence};
 use lrpilot_core::schedule::Provenance;
 use lrpilot_core::{Learned, OptimizerFamily, Policy, PolicySpec, RunSpec};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A budget of a few seconds: 12 updates of 4 × 25 epochs and the selection.
@@ -35,24 +39,6 @@ fn learn(out: &Path, more: &[&str]) -> Command {
     let mut command = lrpilot(&["learn", "digits", "--out", out, "--seed", "5"]);
     command.args(SMALL).args(more);
     command
-}
-
-#[track_caller]
-fn succeeds(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).unwrap()
-}
-
-#[track_caller]
-fn fails(command: &mut Command, code: i32, words: &[&str]) {
-    let Output { status, stderr, .. } = command.output().unwrap();
-    let message = String::from_utf8_lossy(&stderr);
-    assert_eq!(status.code(), Some(code), "{message}");
-    assert_eq!(message.trim_end().lines().count(), 1, "{message}");
-    for word in words {
-        assert!(message.contains(word), "`{message}` does not say `{word}`");
-    }
 }
 
 /// The files that must be the same to the bit.

@@ -2,32 +2,23 @@
 //! anew to the same bytes.
 #![cfg(feature = "cli")]
 
+#[path = "common/command.rs"]
+mod command;
+#[path = "common/smallest.rs"]
+mod smallest;
+
 use assert_cmd::cargo::cargo_bin;
+use command::{fails, succeeds};
 use lrpilot::store::files::RunFiles;
 use lrpilot::store::folder::{RunFolder, Start};
 use lrpilot::store::lock::Process;
 use lrpilot::store::run_info::{RunInfo, RunKind, RunState};
+use smallest::SMALLEST;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-/// Trainings of one interval: the smallest budget that still pays for the grid of the comparison, 100 intervals.
-const SMALLEST: [&str; 12] = [
-    "--set",
-    "task.horizon=1",
-    "--set",
-    "learn.epochs=100",
-    "--set",
-    "learn.environments=1",
-    "--set",
-    "learn.candidates=1",
-    "--set",
-    "learn.selection_seeds=1",
-    "--set",
-    "ppo.n_steps=1",
-];
+use std::process::Command;
 
 fn lrpilot<A: AsRef<OsStr>>(args: &[A]) -> Command {
     let mut command = Command::new(cargo_bin("lrpilot"));
@@ -53,23 +44,6 @@ fn compare(policy: &Path, out: &Path, evaluation_seeds: &str) -> Command {
         lrpilot(&["compare", "--task", "noisy-quadratic", "--evaluation-seeds", evaluation_seeds, "--out"]);
     command.arg(out).arg(policy).args(["--set", "task.horizon=1"]);
     command
-}
-
-#[track_caller]
-fn succeeds(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).unwrap()
-}
-
-#[track_caller]
-fn fails(command: &mut Command, code: i32, words: &[&str]) {
-    let Output { status, stderr, .. } = command.output().unwrap();
-    let message = String::from_utf8_lossy(&stderr);
-    assert_eq!(status.code(), Some(code), "{message}");
-    for word in words {
-        assert!(message.contains(word), "`{message}` does not say `{word}`");
-    }
 }
 
 /// Every file below `dir` with its content.
