@@ -47,7 +47,8 @@ pub struct TaskSpec {
     pub steps_per_interval: usize,
     /// Examples in a batch.
     pub batch_size: usize,
-    /// Loss of a model that knows nothing (ln of the number of classes), where there is such a thing.
+    /// Loss of a model that knows nothing, where there is such a thing: ln of the number of classes, or the mean squared error
+    /// of the best constant.
     pub chance_loss: Option<f64>,
     /// Range of learning rates that make sense, 0 < min < max.
     pub lr_bounds: (f64, f64),
