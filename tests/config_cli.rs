@@ -172,9 +172,9 @@ fn the_listed_keys_are_those_that_are_read() {
             }
         }
     });
-    // The file and 4 tables with keys of their own, data, a hyperparameter, 3 tasks, 7 optimizers, 9 layers, 5 actions,
+    // The file and 4 tables with keys of their own, data, csv, a hyperparameter, 3 tasks, 7 optimizers, 9 layers, 5 actions,
     // 3 rewards, 2 divergences, 4 starts; less [task] and [task.optimizer], which are their variants.
-    assert_eq!(seen, 1 + 3 + 1 + 1 + 3 + 7 + 9 + 5 + 3 + 2 + 4);
+    assert_eq!(seen, 1 + 3 + 2 + 1 + 3 + 7 + 9 + 5 + 3 + 2 + 4);
 }
 
 fn numbers_outside(range: Range) -> Vec<f64> {
@@ -322,6 +322,15 @@ fn explanations_have_the_alternatives_and_their_keys() {
     assert!(steps.contains("default 25 (formulation paper: 2048)"), "{steps}");
     let steps = printed(&["config", "digits", "--set", "env.formulation=paper", "--explain", "ppo.n_steps"]);
     assert!(steps.contains("default 2048 (formulation pilot: 25)"), "{steps}");
+    // A table that the configuration at hand does not have.
+    let csv = printed(&["config", "--explain", "task.csv"]);
+    for words in
+        ["path: required", "separator: default \",\"", "header: default false", "missing: default [\"\", \"?\"]"]
+    {
+        assert!(csv.contains(words), "{words}: {csv}");
+    }
+    let target = printed(&["config", "--explain", "task.csv.target"]);
+    assert!(target.contains("a column's name, or its number counted from 1"), "{target}");
     for key in RunConfig::KEYS.iter().map(|key| key.name).chain(["env.hyperparameters.min", "task.optimizer.sls.c"]) {
         let text = printed(&["config", "--explain", key]);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

@@ -87,7 +87,8 @@ fn lists(root: &Path) -> Result<Lists> {
     let choice = |c: &Choice| Line { name: c.name, purpose: c.purpose };
     let variant = |v: &Variant| Line { name: v.name, purpose: v.purpose };
     let data = |c: &Choice| {
-        let present = DatasetName::from_name(c.name).is_some_and(|d| is_present(d, root));
+        // Where a file of the user's own is, its task says.
+        let present = DatasetName::from_name(c.name).is_none_or(|d| is_present(d, root));
         DataLine { name: c.name, purpose: c.purpose, present }
     };
     Ok(Lists {

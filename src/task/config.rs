@@ -152,7 +152,12 @@ impl SupervisedConfig {
     pub const KEYS: &[Key] = &[
         Key::new("name", Allowed::Text, "name shown to people"),
         Key::new("dataset", Allowed::Name(DatasetName::CHOICES), "the data set"),
-        Key::new("objective", Allowed::Name(Objective::CHOICES), "what the network is trained to give"),
+        Key::optional(
+            "objective",
+            Allowed::Name(Objective::CHOICES),
+            "what the network is trained to give",
+            "classification",
+        ),
         Key::optional("csv", Allowed::Table(CsvConfig::KEYS), "The file, for the data set csv and no other.", "none"),
         Key::new(
             "model",
