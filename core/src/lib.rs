@@ -46,7 +46,7 @@ pub mod schedule;
 mod tanh;
 
 pub use control::anchor::{AnchorRule, OptimizerFamily};
-pub use control::{Decision, PolicySpec, RunSpec};
+pub use control::{Decision, PolicySpec, RunFacts, RunSpec};
 pub use error::{Error, Result};
 pub use hyper::{HyperparameterName, HyperparameterRange, Hyperparameters};
 pub use measure::{Group, Measurement, Recorder};

@@ -14,7 +14,7 @@ pub use source::{ConfiguredTask, TaskMixture, TaskSource};
 pub use supervised::Supervised;
 
 use crate::{Error, Result};
-use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, RunSpec};
+use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, OptimizerFamily, RunFacts, RunSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,10 @@ pub struct TaskSpec {
     pub steps_per_interval: usize,
     /// Examples in a batch.
     pub batch_size: usize,
+    /// Training examples; absent for a stream, in which none comes twice.
+    pub examples: Option<usize>,
+    /// The optimizer, where a policy may know it.
+    pub optimizer: Option<OptimizerFamily>,
     /// Loss of a model that knows nothing (ln of the number of classes), where there is such a thing.
     pub chance_loss: Option<f64>,
     /// Range of learning rates that make sense, 0 < min < max.
@@ -71,7 +75,20 @@ impl TaskSpec {
 
     /// What a schedule needs to know of a run of the task.
     pub fn run(&self) -> RunSpec {
-        RunSpec { horizon: self.horizon, lr_bounds: self.lr_bounds, groups: self.groups.clone(), anchor: self.anchor }
+        let facts = RunFacts {
+            steps: Some(self.steps()),
+            examples: self.examples.map(|n| n as u64),
+            batch_size: Some(self.batch_size as u64),
+            optimizer: self.optimizer,
+            free_intervals: false,
+        };
+        let (horizon, lr_bounds, groups, anchor) = (self.horizon, self.lr_bounds, self.groups.clone(), self.anchor);
+        RunSpec { horizon, lr_bounds, groups, anchor, facts }
+    }
+
+    /// Optimizer steps in a run, T.
+    pub fn steps(&self) -> u64 {
+        self.horizon as u64 * self.steps_per_interval as u64
     }
 }
 
@@ -129,6 +146,26 @@ pub trait Task: Send {
     /// # Errors
     /// The task's own.
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement>;
+
+    /// Whether [`Task::advance_steps`] works; a task that does not say so trains whole intervals only.
+    fn trains_single_steps(&self) -> bool {
+        false
+    }
+
+    /// Train `steps` optimizer steps, whatever the length of an interval is otherwise; step number i of them, from 0, with
+    /// the learning rate `lr(i)`. Any split of a run into such calls gives the same weights.
+    ///
+    /// # Errors
+    /// The task's own; [`Error::Bug`] if the task trains whole intervals only.
+    fn advance_steps(
+        &mut self,
+        steps: u64,
+        lr: &dyn Fn(u64) -> f64,
+        hyperparameters: &Hyperparameters,
+    ) -> Result<Measurement> {
+        let _ = (steps, lr, hyperparameters);
+        Err(Error::Bug(format!("the task `{}` trains whole intervals only", self.spec().name)))
+    }
 
     /// Mean loss and accuracy (0 where there is no such thing) on held-back data.
     ///

@@ -276,22 +276,34 @@ impl Task for Supervised {
     }
 
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {
+        self.advance_steps(self.spec.steps_per_interval as u64, &|_| hyperparameters.lr, hyperparameters)
+    }
+
+    fn trains_single_steps(&self) -> bool {
+        true
+    }
+
+    fn advance_steps(
+        &mut self,
+        steps: u64,
+        lr: &dyn Fn(u64) -> f64,
+        hyperparameters: &Hyperparameters,
+    ) -> Result<Measurement> {
         self.optimizer.set_hyperparameters(hyperparameters.momentum, hyperparameters.weight_decay);
         self.sums.begin();
         self.start_params.copy_from_slice(&self.network.params);
-        let planned = self.spec.steps_per_interval;
         let (mut done, mut finite) = (0, true);
-        while done < planned && finite {
+        while done < steps && finite {
             let batch = self.load_batch(self.recorder.steps());
             let loss = self.gradient(batch, self.recorder.steps());
-            let lr = self.search(batch, loss).unwrap_or(hyperparameters.lr);
+            let lr = self.search(batch, loss).unwrap_or_else(|| lr(done));
             let (network, sums) = (&mut self.network, &mut self.sums);
             self.optimizer.step_with_norms(&mut network.params, &network.grads, lr, &self.layers, &mut sums.step);
             sums.split(batch);
             finite = self.recorder.step(loss, &sums.grad_sq, &sums.update_sq);
             done += 1;
         }
-        Ok(self.measure(done, !finite))
+        Ok(self.measure(done as usize, !finite))
     }
 
     fn evaluate(&mut self, split: Split) -> Result<(f64, f64)> {
@@ -362,6 +374,8 @@ fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> Ta
         horizon: config.horizon,
         steps_per_interval: steps,
         batch_size: config.batch_size,
+        examples: Some(train.len()),
+        optimizer: Some(family),
         chance_loss: Some((train.classes as f64).ln()),
         lr_bounds: config.lr_bounds,
         default_lr: config.optimizer.default_lr(),

@@ -12,7 +12,9 @@
 
 use crate::control::{Action, Observation, OnDivergence};
 use crate::schedule::learned::{Learned, Provenance};
-use crate::{AnchorRule, Error, Group, HyperparameterRange, Policy, PolicySpec, Result, RunSpec, RunningMoments};
+use crate::{
+    AnchorRule, Error, Group, HyperparameterRange, Policy, PolicySpec, Result, RunFacts, RunSpec, RunningMoments,
+};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -85,7 +87,13 @@ impl OldMetadata {
                 max_anchor_distance: c.anchor_reach,
                 observed_groups,
             },
-            learned_on: RunSpec { horizon: c.horizon, lr_bounds: c.lr_bounds, groups, anchor: c.anchor },
+            learned_on: RunSpec {
+                horizon: c.horizon,
+                lr_bounds: c.lr_bounds,
+                groups,
+                anchor: c.anchor,
+                facts: RunFacts::default(),
+            },
             moments,
             provenance,
         }

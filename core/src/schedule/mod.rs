@@ -186,6 +186,16 @@ impl RunningSchedule {
         self.hyperparameters
     }
 
+    /// The learning rate of step number `i`, from 0, of the coming interval: for callers that set it at each optimizer step.
+    pub fn lr_at(&self, _i: u64) -> f64 {
+        self.hyperparameters.lr
+    }
+
+    /// After how many optimizer steps the schedule wants its next measurement; absent where the interval is the caller's.
+    pub fn steps_to_decision(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether [`Decision::RollBack`] may come, so that the caller has to keep a snapshot of each interval's start.
     pub fn rolls_back(&self) -> bool {
         matches!(&self.running, Running::Learned(run) if run.controller().policy().on_divergence.rolls_back())
