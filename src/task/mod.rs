@@ -51,7 +51,8 @@ pub struct TaskSpec {
     pub examples: Option<usize>,
     /// The optimizer, where a policy may know it.
     pub optimizer: Option<OptimizerFamily>,
-    /// Loss of a model that knows nothing (ln of the number of classes), where there is such a thing.
+    /// Loss of a model that knows nothing, where there is such a thing: ln of the number of classes, or the mean squared error
+    /// of the best constant.
     pub chance_loss: Option<f64>,
     /// Range of learning rates that make sense, 0 < min < max.
     pub lr_bounds: (f64, f64),
