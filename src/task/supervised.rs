@@ -24,6 +24,8 @@ pub struct Supervised {
     splits: Arc<Splits>,
     spec: TaskSpec,
     network: Network,
+    /// Factor of each layer's initial parameters; none for all 1.
+    init_gains: Vec<f32>,
     /// Parameter range of each layer.
     layers: Vec<Range<usize>>,
     optimizer: Optimizer,
@@ -127,6 +129,7 @@ impl Supervised {
         let count = layers.len();
         let spec = spec_of(&config, train, &network);
         Ok(Supervised {
+            init_gains: Vec::new(),
             line_search: line_search_of(&config, train.len()),
             optimizer: Optimizer::new(config.optimizer.clone(), network.params.len()),
             seed: 0,
@@ -143,6 +146,19 @@ impl Supervised {
             spec,
             network,
         })
+    }
+
+    /// The task with each layer's initial parameters multiplied: a factor for each layer that has parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another number of factors than there are such layers.
+    pub fn with_init_gains(mut self, gains: Vec<f32>) -> Result<Self> {
+        if gains.len() != self.layers.len() {
+            let message = format!("{} gains for {} layers with parameters", gains.len(), self.layers.len());
+            return Err(Error::config("task.init_gains", message, "give one for each of them"));
+        }
+        self.init_gains = gains;
+        Ok(self)
     }
 
     /// The network as it stands, for export.
@@ -268,6 +284,9 @@ impl Task for Supervised {
         (self.seed, self.order_epoch) = (seed, None);
         self.recorder.reset(0, 0);
         self.network.init(&mut stream(seed, Purpose::Weights, 0));
+        for (range, gain) in self.layers.iter().zip(&self.init_gains) {
+            self.network.params[range.clone()].iter_mut().for_each(|w| *w *= gain);
+        }
         self.optimizer.reset();
         self.line_search.iter_mut().for_each(LineSearch::reset);
         self.start_params.copy_from_slice(&self.network.params);
