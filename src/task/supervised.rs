@@ -24,6 +24,8 @@ pub struct Supervised {
     splits: Arc<Splits>,
     spec: TaskSpec,
     network: Network,
+    /// Factor of each layer's initial parameters; none for all 1.
+    init_gains: Vec<f32>,
     /// Parameter range of each layer.
     layers: Vec<Range<usize>>,
     optimizer: Optimizer,
@@ -127,6 +129,7 @@ impl Supervised {
         let count = layers.len();
         let spec = spec_of(&config, train, &network);
         Ok(Supervised {
+            init_gains: Vec::new(),
             line_search: line_search_of(&config, train.len()),
             optimizer: Optimizer::new(config.optimizer.clone(), network.params.len()),
             seed: 0,
@@ -143,6 +146,19 @@ impl Supervised {
             spec,
             network,
         })
+    }
+
+    /// The task with each layer's initial parameters multiplied: a factor for each layer that has parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another number of factors than there are such layers.
+    pub fn with_init_gains(mut self, gains: Vec<f32>) -> Result<Self> {
+        if gains.len() != self.layers.len() {
+            let message = format!("{} gains for {} layers with parameters", gains.len(), self.layers.len());
+            return Err(Error::config("task.init_gains", message, "give one for each of them"));
+        }
+        self.init_gains = gains;
+        Ok(self)
     }
 
     /// The network as it stands, for export.
@@ -268,6 +284,9 @@ impl Task for Supervised {
         (self.seed, self.order_epoch) = (seed, None);
         self.recorder.reset(0, 0);
         self.network.init(&mut stream(seed, Purpose::Weights, 0));
+        for (range, gain) in self.layers.iter().zip(&self.init_gains) {
+            self.network.params[range.clone()].iter_mut().for_each(|w| *w *= gain);
+        }
         self.optimizer.reset();
         self.line_search.iter_mut().for_each(LineSearch::reset);
         self.start_params.copy_from_slice(&self.network.params);
@@ -283,22 +302,34 @@ impl Task for Supervised {
     }
 
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {
+        self.advance_steps(self.spec.steps_per_interval as u64, &|_| hyperparameters.lr, hyperparameters)
+    }
+
+    fn trains_single_steps(&self) -> bool {
+        true
+    }
+
+    fn advance_steps(
+        &mut self,
+        steps: u64,
+        lr: &dyn Fn(u64) -> f64,
+        hyperparameters: &Hyperparameters,
+    ) -> Result<Measurement> {
         self.optimizer.set_hyperparameters(hyperparameters.momentum, hyperparameters.weight_decay);
         self.sums.begin();
         self.start_params.copy_from_slice(&self.network.params);
-        let planned = self.spec.steps_per_interval;
         let (mut done, mut finite) = (0, true);
-        while done < planned && finite {
+        while done < steps && finite {
             let batch = self.load_batch(self.recorder.steps());
             let loss = self.gradient(batch, self.recorder.steps());
-            let lr = self.search(batch, loss).unwrap_or(hyperparameters.lr);
+            let lr = self.search(batch, loss).unwrap_or_else(|| lr(done));
             let (network, sums) = (&mut self.network, &mut self.sums);
             self.optimizer.step_with_norms(&mut network.params, &network.grads, lr, &self.layers, &mut sums.step);
             sums.split(batch);
             finite = self.recorder.step(loss, &sums.grad_sq, &sums.update_sq);
             done += 1;
         }
-        Ok(self.measure(done, !finite))
+        Ok(self.measure(done as usize, !finite))
     }
 
     fn evaluate(&mut self, split: Split) -> Result<(f64, f64)> {
@@ -359,6 +390,8 @@ fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> Ta
         horizon: config.horizon,
         steps_per_interval: steps,
         batch_size: config.batch_size,
+        examples: Some(train.len()),
+        optimizer: Some(family),
         chance_loss: train.targets.chance_loss(),
         lr_bounds: config.lr_bounds,
         default_lr: config.optimizer.default_lr(),
