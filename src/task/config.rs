@@ -127,7 +127,7 @@ pub struct SupervisedConfig {
     pub objective: Objective,
     /// The file, for the data set `csv` and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub csv: Option<CsvConfig>,
+    pub csv: Option<Box<CsvConfig>>,
     /// Splits, label noise, data seed.
     pub data: SplitConfig,
     /// The model: a name or a list of layers.
