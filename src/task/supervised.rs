@@ -1,4 +1,4 @@
-//! A classifier trained on a data set, one interval at a time.
+//! A network trained on a data set, one interval at a time.
 
 use crate::nn::kernels::aligned::{AlignedVec, zeros};
 use crate::nn::optimizer::OptimizerState;
@@ -8,7 +8,7 @@ use crate::rng::{Purpose, stream};
 use crate::task::config::SupervisedConfig;
 use crate::task::data::{Examples, Splits, Targets};
 use crate::task::{Split, Task, TaskSpec, in_task, load_state, save_state};
-use crate::{Error, Result};
+use crate::{Error, Result, limits, range};
 use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, OptimizerFamily, Recorder};
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Activations of a batch of the evaluation stay below this many values, so that they stay in cache.
 const EVALUATION_VALUES: usize = 1 << 18;
 
-/// A classifier on shared, read-only data.
+/// A network on shared, read-only data.
 pub struct Supervised {
     config: Arc<SupervisedConfig>,
     splits: Arc<Splits>,
@@ -96,7 +96,8 @@ impl Supervised {
     /// Build the task on data that was split before (shared by all tasks of a run).
     ///
     /// # Errors
-    /// [`Error::Config`] for a model that does not fit the data or a batch larger than the training set.
+    /// [`Error::Config`] for a model that does not fit the data or is too large, a batch larger than the training set, or too
+    /// many classes.
     pub fn new(config: Arc<SupervisedConfig>, splits: Arc<Splits>) -> Result<Self> {
         config.check()?;
         let train = &splits.train;
@@ -106,6 +107,10 @@ impl Supervised {
         }
         let shape = train.shape;
         let wanted = train.outputs();
+        if matches!(train.targets, Targets::Classes { .. }) {
+            range::count("task.dataset: classes", wanted, 1, limits::CLASSES)?;
+        }
+        config.check_size(shape, wanted)?;
         let layers = config.model.layers(wanted).map_err(in_task)?;
         let widest = Network::new(shape, &layers, 1).map_err(in_task)?.widest_activation().max(shape.len());
         let most_evaluated = splits.val_a.len().max(splits.val_b.len()).max(splits.test.len());
