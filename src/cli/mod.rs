@@ -22,6 +22,7 @@ pub mod schedule;
 pub mod schedule_arg;
 pub mod signals;
 pub mod tasks;
+pub mod tasks_sample;
 pub mod text;
 
 use crate::run::stop::StopFlag;
