@@ -19,12 +19,16 @@ const STEP_SIZE: usize = 3;
 
 /// The settings, with the names and defaults of the authors' package `prodigyopt`. In TOML: `{ type = "prodigy", d_coef = 2.0 }`.
 /// [`ProdigyConfig::KEYS`] has the ranges, and `lrpilot config` prints them with the defaults.
+///
+/// The package's `slice_p`, which saves memory, is not offered. With β₁ = 0 the package multiplies the gradient by the estimate
+/// after the step's update; here it is the one before, as with every other β₁.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProdigyConfig {
     /// Decay rates (β₁, β₂) of the moments.
     pub betas: (f64, f64),
     /// Decay rate β₃ of the sums from which d is estimated; √β₂ if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub beta3: Option<f64>,
     /// d·ε is added to the denominator.
     pub eps: f64,
@@ -41,6 +45,7 @@ pub struct ProdigyConfig {
     /// Factor of the estimate.
     pub d_coef: f64,
     /// Most by which d may grow in a step, as a factor; unlimited if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_rate: Option<f64>,
 }
 
@@ -166,7 +171,11 @@ impl ProdigyConfig {
         let (step_size, eps) = (scalars[STEP_SIZE] as f32, (scalars[D] * self.eps) as f32);
         let decay = if self.decouple { (self.weight_decay * scalars[STEP_SIZE]) as f32 } else { 0.0 };
         let [_, _, mean, square] = tensors;
-        apply(w, g, [mean, square], move |w, _, [m, v]| decay * w + step_size * *m / (v.sqrt() + eps))
+        apply(w, g, [mean, square], move |w, _, [m, v]| {
+            // While d is tiny, a step is not much more than the rounding of a weight, and d is estimated from such steps. So
+            // the decayed weight is rounded before the step, as the package does; w less the difference is exactly it.
+            w - ((w - decay * w) - step_size * *m / (v.sqrt() + eps))
+        })
     }
 }
 
