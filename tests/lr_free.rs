@@ -2,7 +2,6 @@
 //! a task: they train, are evaluated at their own point and resume to the same bits.
 
 use lrpilot::Hyperparameters;
-use lrpilot::nn::loss::cross_entropy;
 use lrpilot::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
 use lrpilot::task::{ConfiguredTask, Preset, Split, Supervised, SupervisedConfig, Task, TaskConfig, TaskSource};
 use serde::Deserialize;
@@ -203,9 +202,9 @@ fn validation_losses_are_those_of_the_average() {
 /// The loss on validation A of a network with the parameters `params`.
 fn validation_loss(config: &SupervisedConfig, task: &Supervised, params: &[f32]) -> f64 {
     let examples = &task.splits().val_a;
-    let layers = config.model.layers(examples.classes).unwrap();
+    let layers = config.model.layers(examples.targets.outputs()).unwrap();
     let mut network = Network::new(examples.shape, &layers, examples.len()).unwrap();
     network.params.copy_from_slice(params);
-    let logits = network.forward(&examples.x, examples.len(), &mut Mode::Eval);
-    cross_entropy(logits, &examples.y, examples.classes, None)
+    let outputs = network.forward(&examples.x, examples.len(), &mut Mode::Eval);
+    examples.targets.loss(0..examples.len(), outputs, None)
 }

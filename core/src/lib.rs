@@ -37,6 +37,7 @@ pub mod atomic;
 pub mod control;
 mod error;
 mod exact;
+pub mod generalist;
 mod hyper;
 mod measure;
 mod moments;
@@ -46,7 +47,7 @@ pub mod schedule;
 mod tanh;
 
 pub use control::anchor::{AnchorRule, OptimizerFamily};
-pub use control::{Decision, PolicySpec, RunSpec};
+pub use control::{Decision, PolicySpec, RunFacts, RunSpec};
 pub use error::{Error, Result};
 pub use hyper::{HyperparameterName, HyperparameterRange, Hyperparameters};
 pub use measure::{Group, Measurement, Recorder};
