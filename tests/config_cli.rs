@@ -172,9 +172,9 @@ fn the_listed_keys_are_those_that_are_read() {
             }
         }
     });
-    // The file and 4 tables with keys of their own, data, a hyperparameter, 3 tasks, 7 optimizers, 9 layers, 5 actions,
+    // The file and 4 tables with keys of their own, data, a hyperparameter, 3 tasks, 12 optimizers, 9 layers, 5 actions,
     // 3 rewards, 2 divergences, 4 starts; less [task] and [task.optimizer], which are their variants.
-    assert_eq!(seen, 1 + 3 + 1 + 1 + 3 + 7 + 9 + 5 + 3 + 2 + 4);
+    assert_eq!(seen, 1 + 3 + 1 + 1 + 3 + 12 + 9 + 5 + 3 + 2 + 4);
 }
 
 fn numbers_outside(range: Range) -> Vec<f64> {
