@@ -106,7 +106,7 @@ fn floats_out_of_range_are_refused_by_name() {
         ("task.optimizer={type=\"sls\",gamma=X}", "task.optimizer.gamma", &["0.5"]),
         ("task.optimizer={type=\"nadam\",momentum_decay=X}", "task.optimizer.momentum_decay", &["-0.1"]),
         ("task.optimizer={type=\"prodigy\",d0=X}", "task.optimizer.d0", &["0.0"]),
-        ("task.optimizer={type=\"prodigy\",growth_rate=X}", "task.optimizer.growth_rate", &["0.9"]),
+        ("task.optimizer={type=\"prodigy\",d_coef=X}", "task.optimizer.d_coef", &["0.0"]),
         ("task.optimizer={type=\"schedule-free-sgd\",momentum=X}", "task.optimizer.momentum", &["0.0", "1.0"]),
         ("task.optimizer={type=\"schedule-free-adamw\",betas=[X,0.9]}", "task.optimizer.betas", &["0.0", "1.0"]),
         ("task.lr_bounds=[1e-6,X]", "task.lr_bounds", &["0.0"]),
