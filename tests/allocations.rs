@@ -32,7 +32,7 @@ fn no_step_allocates_after_the_first() {
         ("resnet", Shape::image(3, 32, 32), model::resnet(10)),
     ];
     for (name, input, layers) in models {
-        for optimizer in ["sgd", "adam", "adamw", "adadelta", "adagrad", "rmsprop"] {
+        for optimizer in OptimizerSpec::VARIANTS.iter().map(|variant| variant.name) {
             let counts = allocations(input, &layers, optimizer);
             assert_eq!(counts[1..], [0, 0], "{name} with {optimizer}");
         }
