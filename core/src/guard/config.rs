@@ -48,7 +48,8 @@ pub struct GuardConfig {
     pub drift_blocks: u32,
     /// Drift: and the last of them is above the lowest block by this share of P, ≥ 0.
     pub drift_share: f64,
-    /// Drift: and by this many times s·√(2/n), with n the length of a block, the noise of a difference of two blocks; ≥ 0.
+    /// Drift: and by this many times s·√(2/n), about the noise of a difference of two blocks, with n the length of a block
+    /// and s the usual change when the lowest block ended; ≥ 0.
     pub drift_noise: f64,
     /// Factor on the learning rate at each roll-back, in (0, 1).
     pub lr_factor: f64,

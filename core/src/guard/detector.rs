@@ -65,7 +65,8 @@ pub(super) struct Detector {
     block_len: u64,
     block_mean: f64,
     last_block: Option<f64>,
-    lowest_block: Option<f64>,
+    /// The lowest block, and s at its end.
+    lowest_block: Option<(f64, f64)>,
     /// Blocks in a row that are higher than the one before.
     rising: u32,
 }
@@ -80,6 +81,10 @@ impl Detector {
         }
         if self.seen == 0 {
             *self = Detector { seen: 1, last: x, level: x, start: x, lowest: x, ..Detector::default() };
+            return None;
+        }
+        // Equal losses at the start count as one: there is no noise yet to measure in.
+        if self.seen == 1 && x == self.last {
             return None;
         }
         let above = x - self.level;
@@ -132,9 +137,9 @@ impl Detector {
         self.block_len = 0;
         self.rising = if self.last_block.is_some_and(|last| mean > last) { self.rising.saturating_add(1) } else { 0 };
         self.last_block = Some(mean);
-        let lowest = self.lowest_block.unwrap_or(mean).min(mean);
-        self.lowest_block = Some(lowest);
-        let noise = config.drift_noise * self.change * (2.0 / n).sqrt();
+        let (lowest, change) = self.lowest_block.filter(|(lowest, _)| *lowest <= mean).unwrap_or((mean, self.change));
+        self.lowest_block = Some((lowest, change));
+        let noise = config.drift_noise * change * (2.0 / n).sqrt();
         self.rising >= config.drift_blocks && mean - lowest > noise.max(config.drift_share * self.progress())
     }
 

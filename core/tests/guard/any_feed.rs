@@ -27,7 +27,7 @@ proptest! {
             } else {
                 guard.step(step, loss, other)
             };
-            prop_assert!(!given_up || matches!(verdict, Verdict::GiveUp { .. }));
+            prop_assert!(!given_up || matches!(verdict, Verdict::GiveUp { .. }), "{:?}", verdict);
             prop_assert!(loss.is_finite() || verdict != Verdict::Healthy);
             match verdict {
                 Verdict::Healthy => {}
