@@ -53,6 +53,8 @@ impl Regressions {
             horizon: HORIZON,
             steps_per_interval: EXAMPLES / BATCH,
             batch_size: BATCH,
+            examples: None,
+            optimizer: None,
             chance_loss: None,
             lr_bounds: run.lr_bounds,
             default_lr: 1e-3,

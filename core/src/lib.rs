@@ -37,6 +37,7 @@ pub mod atomic;
 pub mod control;
 mod error;
 mod exact;
+pub mod generalist;
 pub mod guard;
 mod hyper;
 mod measure;
@@ -47,7 +48,7 @@ pub mod schedule;
 mod tanh;
 
 pub use control::anchor::{AnchorRule, OptimizerFamily};
-pub use control::{Decision, PolicySpec, RunSpec};
+pub use control::{Decision, PolicySpec, RunFacts, RunSpec};
 pub use error::{Error, Result};
 pub use guard::{Guard, GuardConfig, Verdict};
 pub use hyper::{HyperparameterName, HyperparameterRange, Hyperparameters};

@@ -44,6 +44,12 @@ pub struct Measurement {
     /// Mean over the second half.
     #[serde(default, with = "exact::optional")]
     pub train_loss_second_half: Option<f64>,
+    /// Sample standard deviation of the batches' losses; absent for fewer than two batches.
+    #[serde(default, with = "exact::optional")]
+    pub train_loss_sd: Option<f64>,
+    /// Largest loss of a batch; absent for the probe.
+    #[serde(default, with = "exact::optional")]
+    pub train_loss_max: Option<f64>,
     /// Mean loss on held-back data after the interval (validation A of lrpilot's own tasks).
     #[serde(default, with = "exact::optional")]
     pub val_loss: Option<f64>,
@@ -211,6 +217,8 @@ impl Recorder {
             train_loss,
             train_loss_first_half: mean(first).or(train_loss).filter(|_| !self.probing),
             train_loss_second_half: mean(second).filter(|_| !self.probing),
+            train_loss_sd: train_loss.and_then(|mean| sample_sd(&self.losses, mean)),
+            train_loss_max: self.losses.iter().copied().reduce(f64::max).filter(|_| !self.probing),
             val_loss,
             grad_norms: if grads > 0.0 { self.grad_norms.iter().map(|g| g / grads).collect() } else { Vec::new() },
             weight_norms: weight_norms.to_vec(),
@@ -236,4 +244,10 @@ impl Recorder {
         (self.with_grad, self.with_update, self.norm, self.norm_sq) = (0, 0, 0.0, 0.0);
         (self.probing, self.diverged) = (false, false);
     }
+}
+
+/// √(Σ(x − mean)²/(n − 1)) of at least two values.
+fn sample_sd(values: &[f64], mean: f64) -> Option<f64> {
+    let n = values.len() as f64;
+    (n > 1.0).then(|| (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt())
 }

@@ -3,18 +3,22 @@
 
 pub mod config;
 pub mod data;
+pub mod distribution;
 pub mod quadratic;
 mod size;
 pub mod source;
 pub mod supervised;
 
 pub use config::{ExternalConfig, Preset, QuadraticConfig, SupervisedConfig, TaskConfig};
+pub use distribution::{
+    DistributionConfig, DrawnSource, DrawnTask, FamilyWeights, PowerLawConfig, TaskDistribution, selection_tasks,
+};
 pub use quadratic::{NoisyQuadratic, expected_loss, optimal_schedule};
 pub use source::{ConfiguredTask, TaskMixture, TaskSource};
 pub use supervised::Supervised;
 
 use crate::{Error, Result};
-use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, RunSpec};
+use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, OptimizerFamily, RunFacts, RunSpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +51,12 @@ pub struct TaskSpec {
     pub steps_per_interval: usize,
     /// Examples in a batch.
     pub batch_size: usize,
-    /// Loss of a model that knows nothing (ln of the number of classes), where there is such a thing.
+    /// Training examples; absent for a stream, in which none comes twice.
+    pub examples: Option<usize>,
+    /// The optimizer, where a policy may know it.
+    pub optimizer: Option<OptimizerFamily>,
+    /// Loss of a model that knows nothing, where there is such a thing: ln of the number of classes, or the mean squared error
+    /// of the best constant.
     pub chance_loss: Option<f64>,
     /// Range of learning rates that make sense, 0 < min < max.
     pub lr_bounds: (f64, f64),
@@ -71,7 +80,20 @@ impl TaskSpec {
 
     /// What a schedule needs to know of a run of the task.
     pub fn run(&self) -> RunSpec {
-        RunSpec { horizon: self.horizon, lr_bounds: self.lr_bounds, groups: self.groups.clone(), anchor: self.anchor }
+        let facts = RunFacts {
+            steps: Some(self.steps()),
+            examples: self.examples.map(|n| n as u64),
+            batch_size: Some(self.batch_size as u64),
+            optimizer: self.optimizer,
+            free_intervals: false,
+        };
+        let (horizon, lr_bounds, groups, anchor) = (self.horizon, self.lr_bounds, self.groups.clone(), self.anchor);
+        RunSpec { horizon, lr_bounds, groups, anchor, facts }
+    }
+
+    /// Optimizer steps in a run, T.
+    pub fn steps(&self) -> u64 {
+        self.horizon as u64 * self.steps_per_interval as u64
     }
 }
 
@@ -130,6 +152,26 @@ pub trait Task: Send {
     /// The task's own.
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement>;
 
+    /// Whether [`Task::advance_steps`] works; a task that does not say so trains whole intervals only.
+    fn trains_single_steps(&self) -> bool {
+        false
+    }
+
+    /// Train `steps` optimizer steps, whatever the length of an interval is otherwise; step number i of them, from 0, with
+    /// the learning rate `lr(i)`. Any split of a run into such calls gives the same weights.
+    ///
+    /// # Errors
+    /// The task's own; [`Error::Bug`] if the task trains whole intervals only.
+    fn advance_steps(
+        &mut self,
+        steps: u64,
+        lr: &dyn Fn(u64) -> f64,
+        hyperparameters: &Hyperparameters,
+    ) -> Result<Measurement> {
+        let _ = (steps, lr, hyperparameters);
+        Err(Error::Bug(format!("the task `{}` trains whole intervals only", self.spec().name)))
+    }
+
     /// Mean loss and accuracy (0 where there is no such thing) on held-back data.
     ///
     /// # Errors
@@ -147,6 +189,36 @@ pub trait Task: Send {
     /// # Errors
     /// If the state is of another task.
     fn load(&mut self, state: &[u8]) -> Result<()>;
+}
+
+/// Train the coming interval of a run: `steps` optimizer steps where the schedule chooses their number, otherwise a whole
+/// interval of the task; each step with the rate `lr(i)`, i from 0, where the task can do that, otherwise all of them with
+/// that of the middle.
+///
+/// ```
+/// use lrpilot::Hyperparameters;
+/// use lrpilot::task::{ConfiguredTask, Preset, Task, TaskSource, train_interval};
+/// let mut task = ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?.task(0)?;
+/// task.reset(0)?;
+/// let m = train_interval(&mut *task, Some(3), &|i| 0.5 / (1.0 + i as f64), &Hyperparameters::lr(0.5))?;
+/// assert_eq!(m.steps, 3);
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
+///
+/// # Errors
+/// The task's own; [`Error::Bug`] for a number of steps that a task of whole intervals cannot train.
+pub fn train_interval(
+    task: &mut dyn Task,
+    steps: Option<u64>,
+    lr: &dyn Fn(u64) -> f64,
+    hyperparameters: &Hyperparameters,
+) -> Result<Measurement> {
+    let interval = task.spec().steps_per_interval as u64;
+    match (task.trains_single_steps(), steps) {
+        (true, steps) => task.advance_steps(steps.unwrap_or(interval), lr, hyperparameters),
+        (false, None) => task.advance(&Hyperparameters { lr: lr(interval / 2), ..*hyperparameters }),
+        (false, Some(steps)) => task.advance_steps(steps, lr, hyperparameters),
+    }
 }
 
 /// A task's state as bytes (postcard).

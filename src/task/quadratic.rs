@@ -6,7 +6,7 @@ use crate::rng::{Purpose, stream};
 use crate::task::config::QuadraticConfig;
 use crate::task::{Split, Task, TaskSpec, load_state, save_state};
 use crate::{Error, Result};
-use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, Recorder};
+use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, OptimizerFamily, Recorder};
 
 /// SGD on L(θ) = ½ Σ hᵢ θᵢ² with gradients hᵢ(θᵢ − cᵢ), cᵢ ~ N(0, σᵢ²), from θ = 1.
 pub struct NoisyQuadratic {
@@ -34,6 +34,8 @@ impl NoisyQuadratic {
             horizon: config.horizon,
             steps_per_interval: config.interval_steps,
             batch_size: 1,
+            examples: None,
+            optimizer: Some(OptimizerFamily::Sgd { momentum: 0.0 }),
             chance_loss: None,
             lr_bounds: config.lr_bounds,
             default_lr: 1e-3,
@@ -137,9 +139,17 @@ impl Task for NoisyQuadratic {
     }
 
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {
-        let (start, lr) = (self.theta.clone(), hyperparameters.lr);
-        let mut norms = Vec::with_capacity(self.config.interval_steps);
-        for _ in 0..self.config.interval_steps {
+        self.advance_steps(self.config.interval_steps as u64, &|_| hyperparameters.lr, hyperparameters)
+    }
+
+    fn trains_single_steps(&self) -> bool {
+        true
+    }
+
+    fn advance_steps(&mut self, steps: u64, lr: &dyn Fn(u64) -> f64, _: &Hyperparameters) -> Result<Measurement> {
+        let start = self.theta.clone();
+        let mut norms = Vec::with_capacity(steps as usize);
+        for lr in (0..steps).map(lr) {
             let (loss, gradient) = (self.loss(), self.gradient(self.steps));
             let grad_sq: f64 = gradient.iter().map(|g| g * g).sum();
             self.theta.iter_mut().zip(&gradient).for_each(|(t, g)| *t -= lr * g);

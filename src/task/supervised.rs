@@ -1,15 +1,14 @@
-//! A classifier trained on a data set, one interval at a time.
+//! A network trained on a data set, one interval at a time.
 
 use crate::nn::kernels::aligned::{AlignedVec, zeros};
-use crate::nn::loss::cross_entropy;
 use crate::nn::optimizer::OptimizerState;
 use crate::nn::optimizer::line_search::LineSearch;
 use crate::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
 use crate::rng::{Purpose, stream};
 use crate::task::config::SupervisedConfig;
-use crate::task::data::{Examples, Splits};
+use crate::task::data::{Examples, Splits, Targets};
 use crate::task::{Split, Task, TaskSpec, in_task, load_state, save_state};
-use crate::{Error, Result};
+use crate::{Error, Result, limits, range};
 use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, OptimizerFamily, Recorder};
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
@@ -19,12 +18,14 @@ use std::sync::Arc;
 /// Activations of a batch of the evaluation stay below this many values, so that they stay in cache.
 const EVALUATION_VALUES: usize = 1 << 18;
 
-/// A classifier on shared, read-only data.
+/// A network on shared, read-only data.
 pub struct Supervised {
     config: Arc<SupervisedConfig>,
     splits: Arc<Splits>,
     spec: TaskSpec,
     network: Network,
+    /// Factor of each layer's initial parameters; none for all 1.
+    init_gains: Vec<f32>,
     /// Parameter range of each layer.
     layers: Vec<Range<usize>>,
     optimizer: Optimizer,
@@ -34,7 +35,7 @@ pub struct Supervised {
     order_epoch: Option<u64>,
     order: Vec<u32>,
     batch_x: AlignedVec,
-    batch_y: Vec<u8>,
+    batch_targets: Targets,
     start_params: Vec<f32>,
     recorder: Recorder,
     sums: Sums,
@@ -95,7 +96,8 @@ impl Supervised {
     /// Build the task on data that was split before (shared by all tasks of a run).
     ///
     /// # Errors
-    /// [`Error::Config`] for a model that does not fit the data or a batch larger than the training set.
+    /// [`Error::Config`] for a model that does not fit the data or is too large, a batch larger than the training set, or too
+    /// many classes.
     pub fn new(config: Arc<SupervisedConfig>, splits: Arc<Splits>) -> Result<Self> {
         config.check()?;
         let train = &splits.train;
@@ -104,28 +106,37 @@ impl Supervised {
             return Err(Error::config("task.batch_size", message, "give a smaller batch or more training images"));
         }
         let shape = train.shape;
-        let classes = train.classes;
-        let layers = config.model.layers(classes).map_err(in_task)?;
+        let wanted = train.outputs();
+        if matches!(train.targets, Targets::Classes { .. }) {
+            range::count("task.dataset: classes", wanted, 1, limits::CLASSES)?;
+        }
+        config.check_size(shape, wanted)?;
+        let layers = config.model.layers(wanted).map_err(in_task)?;
         let widest = Network::new(shape, &layers, 1).map_err(in_task)?.widest_activation().max(shape.len());
         let most_evaluated = splits.val_a.len().max(splits.val_b.len()).max(splits.test.len());
         let evaluation_batch = (EVALUATION_VALUES / widest).clamp(1, 1024).min(most_evaluated);
         let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch)).map_err(in_task)?;
         let outputs = network.output_shape().len();
-        if outputs != classes {
-            let message = format!("the model ends in {outputs} outputs for {classes} classes");
-            return Err(Error::config("task.model", message, "make the last layer as wide as there are classes"));
+        if outputs != wanted {
+            let (things, remedy) = match train.targets {
+                Targets::Classes { .. } => ("classes", "make the last layer as wide as there are classes"),
+                Targets::Values { .. } => ("target values", "make the last layer as wide as there are target values"),
+            };
+            let message = format!("the model ends in {outputs} outputs for {wanted} {things}");
+            return Err(Error::config("task.model", message, remedy));
         }
         let layers = network.layer_ranges().to_vec();
         let count = layers.len();
         let spec = spec_of(&config, train, &network);
         Ok(Supervised {
+            init_gains: Vec::new(),
             line_search: line_search_of(&config, train.len()),
             optimizer: Optimizer::new(config.optimizer.clone(), network.params.len()),
             seed: 0,
             order_epoch: None,
             order: (0..train.len() as u32).collect(),
             batch_x: zeros(config.batch_size * shape.len()),
-            batch_y: vec![0; config.batch_size],
+            batch_targets: train.targets.zeros(config.batch_size),
             start_params: vec![0.0; network.params.len()],
             recorder: Recorder::new(count),
             sums: Sums::new(count),
@@ -135,6 +146,19 @@ impl Supervised {
             spec,
             network,
         })
+    }
+
+    /// The task with each layer's initial parameters multiplied: a factor for each layer that has parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another number of factors than there are such layers.
+    pub fn with_init_gains(mut self, gains: Vec<f32>) -> Result<Self> {
+        if gains.len() != self.layers.len() {
+            let message = format!("{} gains for {} layers with parameters", gains.len(), self.layers.len());
+            return Err(Error::config("task.init_gains", message, "give one for each of them"));
+        }
+        self.init_gains = gains;
+        Ok(self)
     }
 
     /// The network as it stands, for export.
@@ -169,7 +193,7 @@ impl Supervised {
         let train = &self.splits.train;
         let first = batch as usize * self.config.batch_size;
         let chosen = &self.order[first..(first + self.config.batch_size).min(self.order.len())];
-        train.gather(chosen, &mut self.batch_x, &mut self.batch_y);
+        train.gather(chosen, &mut self.batch_x, &mut self.batch_targets);
         chosen.len()
     }
 
@@ -178,8 +202,8 @@ impl Supervised {
         let x = &self.batch_x[..batch * self.splits.train.shape.len()];
         let mut dropout = stream(self.seed, Purpose::Dropout, dropout_index);
         self.network.forward(x, batch, &mut Mode::Train(&mut dropout));
-        let (targets, classes) = (&self.batch_y[..batch], self.splits.train.classes);
-        self.network.backward(x, batch, |logits, d| cross_entropy(logits, targets, classes, Some(d)))
+        let targets = &self.batch_targets;
+        self.network.backward(x, batch, |outputs, d| targets.loss(0..batch, outputs, Some(d)))
     }
 
     /// The step size that the line search finds for the loaded batch, whose loss and gradient have just been computed.
@@ -190,8 +214,8 @@ impl Supervised {
         let step = self.recorder.steps();
         let found = line_search.search(&mut self.network, loss, |network| {
             let mut dropout = stream(self.seed, Purpose::Dropout, step);
-            let logits = network.forward(x, batch, &mut Mode::Train(&mut dropout));
-            cross_entropy(logits, &self.batch_y[..batch], examples.classes, None)
+            let outputs = network.forward(x, batch, &mut Mode::Train(&mut dropout));
+            self.batch_targets.loss(0..batch, outputs, None)
         });
         self.sums.step_size += found.step_size;
         self.sums.forward_passes += found.forward_passes;
@@ -206,7 +230,7 @@ impl Supervised {
         }
     }
 
-    /// Loss and accuracy on `examples`.
+    /// Loss and accuracy (0 where the targets are numbers) on a held-back split.
     fn evaluate_on(&mut self, splits: &Splits, split: Split) -> (f64, f64) {
         let examples = match split {
             Split::ValidationA => &splits.val_a,
@@ -215,13 +239,12 @@ impl Supervised {
         };
         let width = examples.shape.len();
         let (mut loss, mut correct) = (0.0, 0usize);
-        for (x, y) in
-            examples.x.chunks(self.network.max_batch() * width).zip(examples.y.chunks(self.network.max_batch()))
-        {
-            let logits = self.network.forward(x, y.len(), &mut Mode::Eval);
-            loss += cross_entropy(logits, y, examples.classes, None) * y.len() as f64;
-            correct +=
-                logits.chunks_exact(examples.classes).zip(y).filter(|(row, y)| argmax(row) == usize::from(**y)).count();
+        for first in (0..examples.len()).step_by(self.network.max_batch()) {
+            let batch = first..examples.len().min(first + self.network.max_batch());
+            let x = &examples.x[first * width..batch.end * width];
+            let outputs = self.network.forward(x, batch.len(), &mut Mode::Eval);
+            loss += examples.targets.loss(batch.clone(), outputs, None) * batch.len() as f64;
+            correct += examples.targets.correct(batch, outputs);
         }
         (loss / examples.len() as f64, correct as f64 / examples.len() as f64)
     }
@@ -261,6 +284,9 @@ impl Task for Supervised {
         (self.seed, self.order_epoch) = (seed, None);
         self.recorder.reset(0, 0);
         self.network.init(&mut stream(seed, Purpose::Weights, 0));
+        for (range, gain) in self.layers.iter().zip(&self.init_gains) {
+            self.network.params[range.clone()].iter_mut().for_each(|w| *w *= gain);
+        }
         self.optimizer.reset();
         self.line_search.iter_mut().for_each(LineSearch::reset);
         self.start_params.copy_from_slice(&self.network.params);
@@ -276,22 +302,34 @@ impl Task for Supervised {
     }
 
     fn advance(&mut self, hyperparameters: &Hyperparameters) -> Result<Measurement> {
+        self.advance_steps(self.spec.steps_per_interval as u64, &|_| hyperparameters.lr, hyperparameters)
+    }
+
+    fn trains_single_steps(&self) -> bool {
+        true
+    }
+
+    fn advance_steps(
+        &mut self,
+        steps: u64,
+        lr: &dyn Fn(u64) -> f64,
+        hyperparameters: &Hyperparameters,
+    ) -> Result<Measurement> {
         self.optimizer.set_hyperparameters(hyperparameters.momentum, hyperparameters.weight_decay);
         self.sums.begin();
         self.start_params.copy_from_slice(&self.network.params);
-        let planned = self.spec.steps_per_interval;
         let (mut done, mut finite) = (0, true);
-        while done < planned && finite {
+        while done < steps && finite {
             let batch = self.load_batch(self.recorder.steps());
             let loss = self.gradient(batch, self.recorder.steps());
-            let lr = self.search(batch, loss).unwrap_or(hyperparameters.lr);
+            let lr = self.search(batch, loss).unwrap_or_else(|| lr(done));
             let (network, sums) = (&mut self.network, &mut self.sums);
             self.optimizer.step_with_norms(&mut network.params, &network.grads, lr, &self.layers, &mut sums.step);
             sums.split(batch);
             finite = self.recorder.step(loss, &sums.grad_sq, &sums.update_sq);
             done += 1;
         }
-        Ok(self.measure(done, !finite))
+        Ok(self.measure(done as usize, !finite))
     }
 
     fn evaluate(&mut self, split: Split) -> Result<(f64, f64)> {
@@ -337,16 +375,6 @@ fn shuffle(order: &mut [u32], seed: u64, epoch: u64) {
     order.shuffle(&mut stream(seed, Purpose::BatchOrder, epoch));
 }
 
-fn argmax(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, v) in row.iter().enumerate() {
-        if *v > row[best] {
-            best = i;
-        }
-    }
-    best
-}
-
 fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> TaskSpec {
     let steps = config.interval_steps.unwrap_or(train.len().div_ceil(config.batch_size));
     let family = match config.optimizer {
@@ -362,7 +390,9 @@ fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> Ta
         horizon: config.horizon,
         steps_per_interval: steps,
         batch_size: config.batch_size,
-        chance_loss: Some((train.classes as f64).ln()),
+        examples: Some(train.len()),
+        optimizer: Some(family),
+        chance_loss: train.targets.chance_loss(),
         lr_bounds: config.lr_bounds,
         default_lr: config.optimizer.default_lr(),
         anchor: AnchorRule::of(family),

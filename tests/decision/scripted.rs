@@ -57,6 +57,8 @@ impl Scripted {
             horizon: intervals.len(),
             steps_per_interval: 1,
             batch_size: 1,
+            examples: None,
+            optimizer: None,
             chance_loss: None,
             lr_bounds: (1e-6, 1.0),
             default_lr: 1e-3,

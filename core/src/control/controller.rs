@@ -68,6 +68,65 @@ pub struct RunSpec {
     pub groups: Vec<Group>,
     /// How the anchor LR follows from the untrained network.
     pub anchor: AnchorRule,
+    /// What else is known of the run; only pretrained policies look at it.
+    #[serde(default, skip_serializing_if = "RunFacts::is_empty")]
+    pub facts: RunFacts,
+}
+
+/// What is known of a run before its first step. What the caller does not know is absent.
+///
+/// ```
+/// use lrpilot_core::{RunFacts, RunSpec, OptimizerFamily};
+/// let run = RunSpec::new(30, OptimizerFamily::Adam, Vec::new());
+/// assert_eq!(run.facts.optimizer, Some(OptimizerFamily::Adam));
+/// let facts = RunFacts { steps: Some(6_000), examples: Some(50_000), batch_size: Some(128), ..run.facts };
+/// assert!((facts.epochs().unwrap() - 15.36).abs() < 1e-9);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunFacts {
+    /// Optimizer steps in the run, T ≥ 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Training examples, N ≥ 1; absent for a stream, in which none comes twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<u64>,
+    /// Examples in a batch, B ≥ 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<u64>,
+    /// The optimizer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<OptimizerFamily>,
+    /// Whether the caller can measure after any number of steps, so that the policy may choose when. Otherwise it decides
+    /// once an interval.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub free_intervals: bool,
+}
+
+impl RunFacts {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == RunFacts::default()
+    }
+
+    /// How often the run sees each example, T·B/N; absent where one of the three is.
+    pub fn epochs(&self) -> Option<f64> {
+        Some(self.steps? as f64 * self.batch_size? as f64 / self.examples? as f64)
+    }
+
+    /// Check what the types do not say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, the value and the remedy.
+    pub fn check(&self) -> Result<()> {
+        for (key, value) in [("steps", self.steps), ("examples", self.examples), ("batch_size", self.batch_size)] {
+            value.map_or(Ok(()), |v| count(format_args!("facts.{key}"), v, 1, u64::MAX))?;
+        }
+        match self.optimizer {
+            Some(OptimizerFamily::Sgd { momentum }) => check("facts.optimizer.momentum", momentum, Range::BelowOne),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl RunSpec {
@@ -83,7 +142,8 @@ impl RunSpec {
     /// ```
     pub fn new(horizon: usize, family: OptimizerFamily, groups: Vec<Group>) -> Self {
         let max = if family == OptimizerFamily::Adadelta { 10.0 } else { 1.0 };
-        RunSpec { horizon, lr_bounds: (1e-6, max), groups, anchor: AnchorRule::of(family) }
+        let facts = RunFacts { optimizer: Some(family), ..RunFacts::default() };
+        RunSpec { horizon, lr_bounds: (1e-6, max), groups, anchor: AnchorRule::of(family), facts }
     }
 
     /// The anchor LR of the untrained network that `probe` measured.
@@ -98,6 +158,7 @@ impl RunSpec {
     pub fn check(&self) -> Result<()> {
         count("horizon", self.horizon, 1, RunSpec::MAX_HORIZON)?;
         check_bounds("lr_bounds", self.lr_bounds)?;
+        self.facts.check()?;
         self.anchor.check()
     }
 }

@@ -10,6 +10,6 @@ pub mod divergence;
 pub mod observation;
 
 pub use action::Action;
-pub use controller::{Controller, ControllerState, PolicySpec, RunSpec, check_bounds};
+pub use controller::{Controller, ControllerState, PolicySpec, RunFacts, RunSpec, check_bounds};
 pub use divergence::{Decision, OnDivergence};
 pub use observation::Observation;

@@ -145,7 +145,7 @@ fn version_1_infers_what_follows_divergence() {
     assert_eq!((rolls.spec().max_anchor_distance, rolls.spec().initial_lr), (1.5, Some(0.02)));
     let momentum = HyperparameterRange { name: HyperparameterName::Momentum, min: 0.5, max: 0.9 };
     assert_eq!((&rolls.spec().hyperparameters[..], rolls.spec().observed_groups), (&[momentum][..], 0));
-    let RunSpec { horizon, lr_bounds, groups, anchor } = rolls.learned_on();
+    let RunSpec { horizon, lr_bounds, groups, anchor, .. } = rolls.learned_on();
     assert_eq!((*horizon, *lr_bounds, groups.len(), *anchor), (7, (1e-5, 0.5), 23, AnchorRule::WeightRms(0.01)));
 
     let paper = old(json!({ "type": "linear" }), "paper");
