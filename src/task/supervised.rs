@@ -206,7 +206,7 @@ impl Supervised {
         }
     }
 
-    /// Loss and accuracy on `examples`.
+    /// Loss and accuracy on `split`, at the optimizer's evaluation point.
     fn evaluate_on(&mut self, splits: &Splits, split: Split) -> (f64, f64) {
         let examples = match split {
             Split::ValidationA => &splits.val_a,
@@ -215,6 +215,7 @@ impl Supervised {
         };
         let width = examples.shape.len();
         let (mut loss, mut correct) = (0.0, 0usize);
+        self.optimizer.enter_evaluation(&mut self.network.params);
         for (x, y) in
             examples.x.chunks(self.network.max_batch() * width).zip(examples.y.chunks(self.network.max_batch()))
         {
@@ -223,6 +224,7 @@ impl Supervised {
             correct +=
                 logits.chunks_exact(examples.classes).zip(y).filter(|(row, y)| argmax(row) == usize::from(**y)).count();
         }
+        self.optimizer.leave_evaluation(&mut self.network.params);
         (loss / examples.len() as f64, correct as f64 / examples.len() as f64)
     }
 
@@ -363,6 +365,8 @@ fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> Ta
     let steps = config.interval_steps.unwrap_or(train.len().div_ceil(config.batch_size));
     let family = match config.optimizer {
         OptimizerSpec::Sgd { momentum, .. } => OptimizerFamily::Sgd { momentum: f64::from(momentum) },
+        // Its momentum shifts where gradients are taken; it does not add up steps.
+        OptimizerSpec::ScheduleFreeSgd(_) => OptimizerFamily::Sgd { momentum: 0.0 },
         OptimizerSpec::Adadelta { .. } => OptimizerFamily::Adadelta,
         OptimizerSpec::Adagrad { .. } => OptimizerFamily::Adagrad,
         _ => OptimizerFamily::Adam,
