@@ -38,6 +38,8 @@ pub enum Purpose {
     Environment = 12,
     /// Which task of a distribution an episode trains.
     TaskDraw = 13,
+    /// Resampling of the tasks of a suite.
+    TaskBootstrap = 17,
 }
 
 /// The stream for `purpose` number `index` under `seed`.
