@@ -93,8 +93,11 @@ def optimizer_of(spec: dict, parameters) -> torch.optim.Optimizer:
 def replay(folder: pathlib.Path, dtype: torch.dtype) -> float:
     run = json.loads((folder / "replay.json").read_text())
     data = load_file(folder / "data.safetensors")
-    train_x, train_y = data["train_x"].to(dtype), data["train_y"].long()
-    val_x, val_y = data["val_a_x"].to(dtype), data["val_a_y"].long()
+    of_values = data["train_y"].is_floating_point()
+    loss_of = functional.mse_loss if of_values else functional.cross_entropy
+    target_dtype = dtype if of_values else torch.long
+    train_x, train_y = data["train_x"].to(dtype), data["train_y"].to(target_dtype)
+    val_x, val_y = data["val_a_x"].to(dtype), data["val_a_y"].to(target_dtype)
     model = build(run["layers"], train_x[:1].float()).to(dtype)
     weights = {name: value.to(dtype) for name, value in load_file(folder / "initial.safetensors").items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -116,13 +119,13 @@ def replay(folder: pathlib.Path, dtype: torch.dtype) -> float:
         losses = []
         for batch in order.split(run["task"]["batch_size"]):
             optimizer.zero_grad()
-            loss = functional.cross_entropy(model(train_x[batch]).flatten(1), train_y[batch])
+            loss = loss_of(model(train_x[batch]).flatten(1), train_y[batch])
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
         model.eval()
         with torch.no_grad():
-            val = functional.cross_entropy(model(val_x).flatten(1), val_y).item()
+            val = loss_of(model(val_x).flatten(1), val_y).item()
         train = sum(losses) / len(losses)
         pairs = [(train, row["train_loss"]), (val, row["val_loss_a"])]
         difference = max(abs(theirs - ours) / max(abs(theirs), 1e-12) for theirs, ours in pairs)

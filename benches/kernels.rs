@@ -19,7 +19,7 @@ use lrpilot::rng::{Purpose, stream};
 use lrpilot::run::RunConfig;
 use lrpilot::schedule::Learned;
 use lrpilot::schedule::learned::Provenance;
-use lrpilot::task::data::Examples;
+use lrpilot::task::data::{Examples, Targets};
 use lrpilot::task::{ConfiguredTask, NoisyQuadratic, Preset, Task, TaskConfig, TaskSource as _};
 use lrpilot_core::{Group, Hyperparameters, Measurement, RunSpec};
 use rand::RngExt as _;
@@ -38,8 +38,8 @@ fn random(len: usize) -> AlignedVec {
     AlignedVec::from((0..len).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect::<Vec<f32>>())
 }
 
-fn labels(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % CLASSES) as u8).collect()
+fn labels(len: usize) -> Vec<u32> {
+    (0..len).map(|i| (i % CLASSES) as u32).collect()
 }
 
 /// `m × n × k` and how the operands lie.
@@ -212,8 +212,9 @@ fn batch_gather(bencher: Bencher) {
     const IMAGES: u32 = 5120;
     let shape = Shape::flat(784);
     let pixels = random(IMAGES as usize * shape.len()).to_vec();
-    let examples = Examples { shape, classes: CLASSES, x: pixels, y: labels(IMAGES as usize) };
-    let (mut x, mut y) = (zeros(BATCH * shape.len()), labels(BATCH));
+    let targets = Targets::Classes { count: CLASSES, labels: labels(IMAGES as usize) };
+    let examples = Examples { shape, x: pixels, targets };
+    let (mut x, mut y) = (zeros(BATCH * shape.len()), examples.targets.zeros(BATCH));
     let mut rng = stream(0, Purpose::BatchOrder, 0);
     bencher
         .counter(ItemsCount::new(BATCH))

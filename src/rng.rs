@@ -38,6 +38,8 @@ pub enum Purpose {
     Environment = 12,
     /// Which task of a distribution an episode trains.
     TaskDraw = 13,
+    /// What an episode of a pretrained policy's learning keeps from it, and where it starts.
+    Mask = 14,
     /// Resampling of the tasks of a suite.
     TaskBootstrap = 17,
 }

@@ -179,7 +179,7 @@ proptest! {
     fn losses(rows in 1usize..5, columns in 1usize..6, seed: u64) {
         let n = rows * columns;
         let (mut y, other) = (uniform(n, seed, 0), uniform(n, seed, 1));
-        let targets: Vec<u8> = (0..rows).map(|r| ((r + seed as usize % 7) % columns) as u8).collect();
+        let targets: Vec<u32> = (0..rows).map(|r| ((r + seed as usize % 7) % columns) as u32).collect();
         let losses: [&Loss; 2] = [
             &|y, d| cross_entropy(y, &targets, columns, d),
             &|y, d| mse(y, &other, d),

@@ -37,6 +37,7 @@ pub mod atomic;
 pub mod control;
 mod error;
 mod exact;
+pub mod generalist;
 mod hyper;
 mod measure;
 mod moments;

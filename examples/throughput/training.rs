@@ -4,11 +4,10 @@ use crate::pace::{repeat, side_by_side};
 use crate::{Line, WARM_UP};
 use lrpilot::Result;
 use lrpilot::nn::kernels::aligned::{AlignedVec, zeros};
-use lrpilot::nn::loss::cross_entropy;
 use lrpilot::nn::model::named;
 use lrpilot::nn::{LayerSpec, Mode, Network, Optimizer, OptimizerSpec, Shape};
 use lrpilot::rng::{Purpose, stream};
-use lrpilot::task::data::Examples;
+use lrpilot::task::data::{Examples, Targets};
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
 
@@ -83,8 +82,8 @@ fn forward_flops(input: Shape, layer: &LayerSpec) -> (f64, Shape) {
 pub fn random_examples(shape: Shape, count: usize, seed: u64) -> Examples {
     let mut rng = stream(seed, Purpose::Data, 0);
     let x = (0..count * shape.len()).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect();
-    let y = (0..count).map(|_| rng.random_range(0..CLASSES as u8)).collect();
-    Examples { shape, classes: CLASSES, x, y }
+    let labels = (0..count).map(|_| rng.random_range(0..CLASSES as u32)).collect();
+    Examples { shape, x, targets: Targets::Classes { count: CLASSES, labels } }
 }
 
 /// Images per second of `threads` networks trained side by side.
@@ -117,7 +116,7 @@ struct Training<'a> {
     order: Vec<u32>,
     next: usize,
     x: AlignedVec,
-    y: Vec<u8>,
+    targets: Targets,
 }
 
 impl<'a> Training<'a> {
@@ -134,7 +133,7 @@ impl<'a> Training<'a> {
             order: (0..examples.len() as u32).collect(),
             next: examples.len(),
             x: zeros(BATCH * model.shape.len()),
-            y: vec![0; BATCH],
+            targets: examples.targets.zeros(BATCH),
             examples,
         })
     }
@@ -146,10 +145,10 @@ impl<'a> Training<'a> {
             (self.epoch, self.next) = (self.epoch + 1, 0);
         }
         let chosen = &self.order[self.next..self.next + BATCH];
-        self.examples.gather(chosen, &mut self.x, &mut self.y);
+        self.examples.gather(chosen, &mut self.x, &mut self.targets);
         let mut dropout = stream(self.seed, Purpose::Dropout, self.steps);
         self.network.forward(&self.x, BATCH, &mut Mode::Train(&mut dropout));
-        self.network.backward(&self.x, BATCH, |logits, d| cross_entropy(logits, &self.y, CLASSES, Some(d)));
+        self.network.backward(&self.x, BATCH, |outputs, d| self.targets.loss(0..BATCH, outputs, Some(d)));
         self.optimizer.step(&mut self.network.params, &self.network.grads, LR);
         (self.next, self.steps) = (self.next + BATCH, self.steps + 1);
         BATCH as f64

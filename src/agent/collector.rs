@@ -30,6 +30,8 @@ pub struct Collector {
     pub seed: u64,
     /// Steps of each environment.
     pub n_steps: usize,
+    /// Environments that run the same episodes, in groups of neighbours; ≥ 1.
+    pub siblings: u64,
 }
 
 /// What one environment went through in a collection.
@@ -141,7 +143,7 @@ impl Collector {
 
     /// Count a new episode and return its seed.
     fn begin_episode(&self, state: &mut SlotState) -> u64 {
-        state.episode_seed = rng::episode_seed(self.seed, state.index, state.episodes);
+        state.episode_seed = rng::episode_seed(self.seed, state.index / self.siblings, state.episodes);
         state.episodes += 1;
         (state.episode_return, state.episode_length, state.needs_reset) = (0.0, 0, false);
         state.episode_seed

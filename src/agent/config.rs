@@ -56,6 +56,14 @@ pub struct PpoConfig {
     pub hidden: Vec<usize>,
     /// Initial log σ.
     pub log_std_init: f64,
+    /// Where log σ ends. With it log σ is not learned but goes there linearly, so that exploration neither collapses nor
+    /// lasts: the frozen policy is deterministic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_std_final: Option<f64>,
+    /// Environments that run the same episodes, in groups of neighbours, and differ in their sampled actions alone. Above 1,
+    /// advantages are compared within a group; see [`compare_siblings`](crate::agent::compare_siblings).
+    #[serde(skip_serializing_if = "is_one")]
+    pub siblings: usize,
     /// Gain of the policy head's orthogonal initial weights.
     pub policy_gain: f64,
     /// How a sample becomes an action.
@@ -85,6 +93,8 @@ impl Default for PpoConfig {
             target_kl: None,
             hidden: vec![64, 64],
             log_std_init: 0.0,
+            log_std_final: None,
+            siblings: 1,
             policy_gain: 0.01,
             squash: Squash::None,
             normalize_observation: false,
@@ -125,6 +135,17 @@ impl PpoConfig {
         ),
         Key::new("hidden", Counts(1, limits::HIDDEN), "widths of the tanh layers of policy and value network"),
         Key::new("log_std_init", Number(Range::Finite), "initial log σ of the actions"),
+        Key::optional(
+            "log_std_final",
+            Number(Range::Finite),
+            "where log σ ends; with it, log σ is not learned but goes there linearly",
+            "log σ is learned",
+        ),
+        Key::new(
+            "siblings",
+            Count(1, limits::ENVIRONMENTS),
+            "environments that run the same episodes with other actions; above 1, advantages are compared among them",
+        ),
         Key::new("policy_gain", Number(Range::Positive), "gain of the policy's last layer's initial weights"),
         Key::new("squash", Name(Squash::CHOICES), "how actions are kept in their bounds"),
         Key::new("normalize_observation", Flag, "whether observations are normalised by a running mean and deviation"),
@@ -139,6 +160,7 @@ impl PpoConfig {
         range::count("ppo.n_steps", self.n_steps, 1, limits::ROLLOUT)?;
         range::count("ppo.batch_size", self.batch_size, 1, limits::ROLLOUT)?;
         range::count("ppo.n_epochs", self.n_epochs, 1, limits::PASSES)?;
+        range::count("ppo.siblings", self.siblings, 1, limits::ENVIRONMENTS)?;
         range::count("ppo.hidden: number of layers", self.hidden.len(), 0, limits::LAYERS)?;
         self.hidden.iter().try_for_each(|h| range::count("ppo.hidden", *h, 1, limits::HIDDEN))?;
         let parameters: u64 = self.hidden.windows(2).map(|w| w[0] as u64 * w[1] as u64).sum();
@@ -155,9 +177,14 @@ impl PpoConfig {
             ("ent_coef", Some(self.ent_coef), Range::NotNegative),
             ("vf_coef", Some(self.vf_coef), Range::NotNegative),
             ("log_std_init", Some(self.log_std_init), Range::Finite),
+            ("log_std_final", self.log_std_final, Range::Finite),
         ] {
             value.map_or(Ok(()), |v| range::check(format_args!("ppo.{key}"), v, range))?;
         }
         Ok(())
     }
+}
+
+fn is_one(n: &usize) -> bool {
+    *n == 1
 }

@@ -18,5 +18,5 @@ pub use loss::clipped_surrogate;
 pub use lrpilot_core::{Policy, RunningMoments};
 pub use normalizer::ReturnNormalizer;
 pub use ppo::{Ppo, PpoState};
-pub use rollout::{Episode, Rollout, Slot, SlotState, gae};
+pub use rollout::{Episode, Rollout, Slot, SlotState, compare_siblings, gae};
 pub use stats::UpdateStats;

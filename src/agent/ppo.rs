@@ -6,7 +6,7 @@ use crate::agent::config::{PpoConfig, Squash};
 use crate::agent::distribution::Head;
 use crate::agent::loss::{Minibatch, categorical_loss, gaussian_loss, value_loss};
 use crate::agent::normalizer::ReturnNormalizer;
-use crate::agent::rollout::{Rollout, Slot, check_indices, gae};
+use crate::agent::rollout::{Rollout, Slot, check_indices, compare_siblings, gae};
 use crate::agent::stats::UpdateStats;
 use crate::env::Space;
 use crate::nn::init::orthogonal;
@@ -146,6 +146,7 @@ impl Ppo {
             space: self.space.clone(),
             seed: self.seed,
             n_steps: self.config.n_steps,
+            siblings: self.config.siblings as u64,
         }
     }
 
@@ -221,6 +222,9 @@ impl Ppo {
             ));
         }
         rollout.returns = rollout.advantages.iter().zip(&rollout.values).map(|(a, v)| a + v).collect();
+        if self.config.siblings > 1 {
+            compare_siblings(&mut rollout.advantages, n, self.config.siblings);
+        }
     }
 
     /// Improve policy and values on a rollout. `remaining` is the share of the run still ahead, in [0, 1], for annealing.
@@ -246,6 +250,9 @@ impl Ppo {
             }
         }
         self.updates += 1;
+        if let Some(end) = self.config.log_std_final {
+            self.log_std.fill((end + (self.config.log_std_init - end) * remaining) as f32);
+        }
         let mut stats = sums.mean();
         stats.explained_variance = explained_variance(&rollout.values, &rollout.returns);
         let sd = self.log_std.iter().map(|s| f64::from(s.exp())).sum::<f64>();
@@ -282,7 +289,9 @@ impl Ppo {
         let [actor, critic, log_std] = &mut self.adam;
         actor.step(&mut self.actor.params, &self.actor.grads, lr);
         critic.step(&mut self.critic.params, &self.critic.grads, lr);
-        log_std.step(&mut self.log_std, &self.log_std_grad, lr);
+        if self.config.log_std_final.is_none() {
+            log_std.step(&mut self.log_std, &self.log_std_grad, lr);
+        }
     }
 
     /// The deterministic policy as it stands: the mean of the Gaussian, or the logits.

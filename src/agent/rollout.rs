@@ -137,6 +137,39 @@ pub fn gae(rewards: &[f32], values: &[f32], done: &[bool], last_value: f32, gamm
     advantages
 }
 
+/// Largest advantage among siblings, in multiples of their spread.
+const SIBLING_CLIP: f64 = 2.5;
+/// Spread of a group's advantages, as a share of the usual one, below which it is not divided by: flat tasks must not shout.
+const SIBLING_FLOOR: f64 = 0.3;
+
+/// Compare advantages within groups of `siblings` neighbouring environments, which run the same episodes: from each
+/// advantage `[slot][step]` the mean of its group at the same step is taken; the rest is divided by the group's spread
+/// (root mean square; at least 0.3 of that of all groups) and clipped to ±2.5. What the task decides, and not the
+/// action, is gone then. A last group that is smaller is compared within itself.
+///
+/// ```
+/// let mut a = [1.0, 3.0, 10.0, 10.0]; // two groups of two environments, one step each
+/// lrpilot::agent::compare_siblings(&mut a, 1, 2);
+/// assert_eq!(a, [-1.0, 1.0, 0.0, 0.0]);
+/// ```
+pub fn compare_siblings(advantages: &mut [f32], steps: usize, siblings: usize) {
+    for group in advantages.chunks_mut(steps * siblings) {
+        let members = group.len() / steps;
+        for t in 0..steps {
+            let mean = (0..members).map(|i| f64::from(group[i * steps + t])).sum::<f64>() / members as f64;
+            (0..members).for_each(|i| group[i * steps + t] -= mean as f32);
+        }
+    }
+    let rms = |values: &[f32]| {
+        (values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len().max(1) as f64).sqrt()
+    };
+    let usual = rms(advantages);
+    for group in advantages.chunks_mut(steps * siblings) {
+        let spread = rms(group).max(SIBLING_FLOOR * usual) + 1e-8;
+        group.iter_mut().for_each(|a| *a = (f64::from(*a) / spread).clamp(-SIBLING_CLIP, SIBLING_CLIP) as f32);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::gae;

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod config;
+pub mod generalist_env;
 pub mod keys;
 pub mod lr_env;
 pub mod reward;
@@ -9,6 +10,7 @@ pub mod vector;
 
 pub use check::check_env;
 pub use config::{EnvConfig, EnvParts, Formulation, InitialLr};
+pub use generalist_env::{GeneralistEnv, Masks};
 pub use lr_env::LrEnv;
 pub use lrpilot_core::control::{Action, Observation, OnDivergence};
 pub use reward::{Outcome, Reward, paper_divergence_reward};

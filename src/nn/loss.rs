@@ -15,7 +15,7 @@ use crate::nn::layers::activation::exp;
 /// assert!((loss - 2f64.ln()).abs() < 1e-6);
 /// assert_eq!(d, [0.5, -0.5]);
 /// ```
-pub fn cross_entropy(logits: &[f32], targets: &[u8], classes: usize, mut dlogits: Option<&mut [f32]>) -> f64 {
+pub fn cross_entropy(logits: &[f32], targets: &[u32], classes: usize, mut dlogits: Option<&mut [f32]>) -> f64 {
     let scale = 1.0 / targets.len() as f32;
     let rows = EXPONENTIALS / classes;
     let mut buffer = [0.0; EXPONENTIALS];
@@ -39,12 +39,12 @@ const EXPONENTIALS: usize = 1024;
 
 /// Returns the sum of the rows' losses and writes the rows' gradients times `scale` to `e`, which is as long as `logits`.
 #[inline(always)]
-fn softmax_losses(logits: &[f32], targets: &[u8], classes: usize, e: &mut [f32], scale: f32) -> f64 {
+fn softmax_losses(logits: &[f32], targets: &[u32], classes: usize, e: &mut [f32], scale: f32) -> f64 {
     let mut total = 0.0;
     for (e, (row, &target)) in e.chunks_exact_mut(classes).zip(logits.chunks_exact(classes).zip(targets)) {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         e.iter_mut().zip(row).for_each(|(e, v)| *e = v - max);
-        total -= f64::from(e[usize::from(target)]);
+        total -= f64::from(e[target as usize]);
     }
     e.iter_mut().for_each(|e| *e = exp(*e));
     for (e, &target) in e.chunks_exact_mut(classes).zip(targets) {
@@ -52,7 +52,7 @@ fn softmax_losses(logits: &[f32], targets: &[u8], classes: usize, e: &mut [f32],
         total += f64::from(sum.ln());
         let factor = scale / sum;
         e.iter_mut().for_each(|e| *e *= factor);
-        e[usize::from(target)] -= scale;
+        e[target as usize] -= scale;
     }
     total
 }

@@ -9,7 +9,7 @@ use crate::nn::model::{LayerSpec, ModelSpec};
 use crate::record::IntervalRecord;
 use crate::run::trial::{Record, Trial, run_trial};
 use crate::store::atomic::write_atomic;
-use crate::task::data::Examples;
+use crate::task::data::{Examples, Targets};
 use crate::task::{ConfiguredTask, Supervised, SupervisedConfig, Task as _};
 use crate::{Error, Result};
 use lrpilot_core::Schedule;
@@ -46,7 +46,7 @@ pub fn export_replay(dir: &Path, source: &ConfiguredTask, schedule: &Schedule, s
         let message = format!("{} is not empty", dir.display());
         return Err(Error::usage(message, "name a new folder; nothing was written"));
     }
-    let layers = without_dropout(config.model.layers(splits.train.classes)?);
+    let layers = without_dropout(config.model.layers(splits.train.outputs())?);
     let config = SupervisedConfig { model: ModelSpec::Layers(layers.clone()), ..config.clone() };
     let mut task = Supervised::new(Arc::new(config.clone()), Arc::clone(splits))?;
     task.reset(seed)?;
@@ -101,10 +101,16 @@ fn weights<'a>(infos: &'a [ParamInfo], values: &'a [f32]) -> impl Iterator<Item 
 
 fn examples(name: &str, e: &Examples) -> [Tensor; 2] {
     let shape = vec![e.len(), e.shape.channels, e.shape.height, e.shape.width];
-    let x = e.x.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let floats = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let (dtype, y_shape, y) = match &e.targets {
+        Targets::Classes { labels, .. } => {
+            (Dtype::U32, vec![e.len()], labels.iter().flat_map(|v| v.to_le_bytes()).collect())
+        }
+        Targets::Values { width, values } => (Dtype::F32, vec![e.len(), *width], floats(values)),
+    };
     [
-        Tensor { name: format!("{name}_x"), dtype: Dtype::F32, shape, bytes: x },
-        Tensor { name: format!("{name}_y"), dtype: Dtype::U8, shape: vec![e.len()], bytes: e.y.clone() },
+        Tensor { name: format!("{name}_x"), dtype: Dtype::F32, shape, bytes: floats(&e.x) },
+        Tensor { name: format!("{name}_y"), dtype, shape: y_shape, bytes: y },
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::record::IntervalRecord;
-use crate::task::{Split, Task};
+use crate::task::{Split, Task, train_interval};
 use lrpilot_core::{Decision, Schedule};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,7 @@ pub fn run_trial(task: &mut dyn Task, schedule: &Schedule, seed: u64, record: Re
     for interval in 1..=horizon {
         let before = if running.rolls_back() { Some(task.save()?) } else { None };
         let hyperparameters = running.hyperparameters();
-        let measured = task.advance(&hyperparameters)?;
+        let measured = train_interval(task, running.steps_to_decision(), &|i| running.lr_at(i), &hyperparameters)?;
         extra_forward_passes += measured.extra_forward_passes;
         match (running.observe(&measured), before) {
             (Decision::RollBack, Some(state)) => task.load(&state)?,

@@ -31,16 +31,16 @@ pub struct SuiteOptions<'a> {
 }
 
 impl SuiteOptions<'_> {
-    /// Trainings that one task takes at most, for progress.
-    fn trainings(&self) -> usize {
-        let standard = Family::ALL.len() * (tune::LEVELS * tune::SEEDS + 2 * self.seeds) + Free::ALL.len() * self.seeds;
-        let of_policy = self.seeds * (1 + STARTS.len() + if self.controls { 3 } else { 0 });
-        self.policies.len() * of_policy + if self.reference.is_none() { standard } else { 0 }
-    }
-
     fn fresh_seeds(&self) -> Vec<u64> {
         (0..self.seeds as u64).map(|i| rng::evaluation_seed(self.seed, i)).collect()
     }
+}
+
+/// Trainings that one task takes at most.
+pub fn trainings(policies: usize, seeds: usize, baselines: bool, controls: bool) -> usize {
+    let standard = Family::ALL.len() * (tune::LEVELS * tune::SEEDS + 2 * seeds) + Free::ALL.len() * seeds;
+    let of_policy = seeds * (1 + STARTS.len() + if controls { 3 } else { 0 });
+    policies * of_policy + if baselines { standard } else { 0 }
 }
 
 /// Run everything on the tasks, in their order; finished trainings go to `store` as they come and are not repeated.
@@ -54,12 +54,14 @@ pub fn run(
     options: &SuiteOptions<'_>,
     store: Option<Store<SuiteRun>>,
     context: RunContext<'_>,
-    on_task: &mut dyn FnMut(&TaskRuns),
+    on_task: &(dyn Fn(&TaskRuns) + Sync),
 ) -> Result<Vec<TaskRuns>> {
     for task in tasks {
         known(task, options)?;
     }
-    context.progress.start((tasks.len() * options.trainings()) as u64 * INTERVALS, "suite");
+    let SuiteOptions { policies, seeds, controls, reference, .. } = options;
+    let planned = trainings(policies.len(), *seeds, reference.is_none(), *controls);
+    context.progress.start((tasks.len() * planned) as u64 * INTERVALS, "suite");
     let mut work = Work::new(store, context)?;
     let mut runs = Vec::new();
     let mut curves: Vec<Vec<Vec<Training>>> = vec![Vec::new(); options.policies.len()];

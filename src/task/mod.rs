@@ -51,7 +51,8 @@ pub struct TaskSpec {
     pub examples: Option<usize>,
     /// The optimizer, where a policy may know it.
     pub optimizer: Option<OptimizerFamily>,
-    /// Loss of a model that knows nothing (ln of the number of classes), where there is such a thing.
+    /// Loss of a model that knows nothing, where there is such a thing: ln of the number of classes, or the mean squared error
+    /// of the best constant.
     pub chance_loss: Option<f64>,
     /// Range of learning rates that make sense, 0 < min < max.
     pub lr_bounds: (f64, f64),
@@ -184,6 +185,36 @@ pub trait Task: Send {
     /// # Errors
     /// If the state is of another task.
     fn load(&mut self, state: &[u8]) -> Result<()>;
+}
+
+/// Train the coming interval of a run: `steps` optimizer steps where the schedule chooses their number, otherwise a whole
+/// interval of the task; each step with the rate `lr(i)`, i from 0, where the task can do that, otherwise all of them with
+/// that of the middle.
+///
+/// ```
+/// use lrpilot::Hyperparameters;
+/// use lrpilot::task::{ConfiguredTask, Preset, Task, TaskSource, train_interval};
+/// let mut task = ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?.task(0)?;
+/// task.reset(0)?;
+/// let m = train_interval(&mut *task, Some(3), &|i| 0.5 / (1.0 + i as f64), &Hyperparameters::lr(0.5))?;
+/// assert_eq!(m.steps, 3);
+/// # Ok::<(), lrpilot::Error>(())
+/// ```
+///
+/// # Errors
+/// The task's own; [`Error::Bug`] for a number of steps that a task of whole intervals cannot train.
+pub fn train_interval(
+    task: &mut dyn Task,
+    steps: Option<u64>,
+    lr: &dyn Fn(u64) -> f64,
+    hyperparameters: &Hyperparameters,
+) -> Result<Measurement> {
+    let interval = task.spec().steps_per_interval as u64;
+    match (task.trains_single_steps(), steps) {
+        (true, steps) => task.advance_steps(steps.unwrap_or(interval), lr, hyperparameters),
+        (false, None) => task.advance(&Hyperparameters { lr: lr(interval / 2), ..*hyperparameters }),
+        (false, Some(steps)) => task.advance_steps(steps, lr, hyperparameters),
+    }
 }
 
 /// A task's state as bytes (postcard).

@@ -1,13 +1,12 @@
 //! A classifier trained on a data set, one interval at a time.
 
 use crate::nn::kernels::aligned::{AlignedVec, zeros};
-use crate::nn::loss::cross_entropy;
 use crate::nn::optimizer::OptimizerState;
 use crate::nn::optimizer::line_search::LineSearch;
 use crate::nn::{Mode, Network, Optimizer, OptimizerSpec, StepNorms};
 use crate::rng::{Purpose, stream};
 use crate::task::config::SupervisedConfig;
-use crate::task::data::{Examples, Splits};
+use crate::task::data::{Examples, Splits, Targets};
 use crate::task::{Split, Task, TaskSpec, in_task, load_state, save_state};
 use crate::{Error, Result};
 use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, OptimizerFamily, Recorder};
@@ -34,7 +33,7 @@ pub struct Supervised {
     order_epoch: Option<u64>,
     order: Vec<u32>,
     batch_x: AlignedVec,
-    batch_y: Vec<u8>,
+    batch_targets: Targets,
     start_params: Vec<f32>,
     recorder: Recorder,
     sums: Sums,
@@ -104,16 +103,20 @@ impl Supervised {
             return Err(Error::config("task.batch_size", message, "give a smaller batch or more training images"));
         }
         let shape = train.shape;
-        let classes = train.classes;
-        let layers = config.model.layers(classes).map_err(in_task)?;
+        let wanted = train.outputs();
+        let layers = config.model.layers(wanted).map_err(in_task)?;
         let widest = Network::new(shape, &layers, 1).map_err(in_task)?.widest_activation().max(shape.len());
         let most_evaluated = splits.val_a.len().max(splits.val_b.len()).max(splits.test.len());
         let evaluation_batch = (EVALUATION_VALUES / widest).clamp(1, 1024).min(most_evaluated);
         let network = Network::new(shape, &layers, config.batch_size.max(evaluation_batch)).map_err(in_task)?;
         let outputs = network.output_shape().len();
-        if outputs != classes {
-            let message = format!("the model ends in {outputs} outputs for {classes} classes");
-            return Err(Error::config("task.model", message, "make the last layer as wide as there are classes"));
+        if outputs != wanted {
+            let (things, remedy) = match train.targets {
+                Targets::Classes { .. } => ("classes", "make the last layer as wide as there are classes"),
+                Targets::Values { .. } => ("target values", "make the last layer as wide as there are target values"),
+            };
+            let message = format!("the model ends in {outputs} outputs for {wanted} {things}");
+            return Err(Error::config("task.model", message, remedy));
         }
         let layers = network.layer_ranges().to_vec();
         let count = layers.len();
@@ -125,7 +128,7 @@ impl Supervised {
             order_epoch: None,
             order: (0..train.len() as u32).collect(),
             batch_x: zeros(config.batch_size * shape.len()),
-            batch_y: vec![0; config.batch_size],
+            batch_targets: train.targets.zeros(config.batch_size),
             start_params: vec![0.0; network.params.len()],
             recorder: Recorder::new(count),
             sums: Sums::new(count),
@@ -169,7 +172,7 @@ impl Supervised {
         let train = &self.splits.train;
         let first = batch as usize * self.config.batch_size;
         let chosen = &self.order[first..(first + self.config.batch_size).min(self.order.len())];
-        train.gather(chosen, &mut self.batch_x, &mut self.batch_y);
+        train.gather(chosen, &mut self.batch_x, &mut self.batch_targets);
         chosen.len()
     }
 
@@ -178,8 +181,8 @@ impl Supervised {
         let x = &self.batch_x[..batch * self.splits.train.shape.len()];
         let mut dropout = stream(self.seed, Purpose::Dropout, dropout_index);
         self.network.forward(x, batch, &mut Mode::Train(&mut dropout));
-        let (targets, classes) = (&self.batch_y[..batch], self.splits.train.classes);
-        self.network.backward(x, batch, |logits, d| cross_entropy(logits, targets, classes, Some(d)))
+        let targets = &self.batch_targets;
+        self.network.backward(x, batch, |outputs, d| targets.loss(0..batch, outputs, Some(d)))
     }
 
     /// The step size that the line search finds for the loaded batch, whose loss and gradient have just been computed.
@@ -190,8 +193,8 @@ impl Supervised {
         let step = self.recorder.steps();
         let found = line_search.search(&mut self.network, loss, |network| {
             let mut dropout = stream(self.seed, Purpose::Dropout, step);
-            let logits = network.forward(x, batch, &mut Mode::Train(&mut dropout));
-            cross_entropy(logits, &self.batch_y[..batch], examples.classes, None)
+            let outputs = network.forward(x, batch, &mut Mode::Train(&mut dropout));
+            self.batch_targets.loss(0..batch, outputs, None)
         });
         self.sums.step_size += found.step_size;
         self.sums.forward_passes += found.forward_passes;
@@ -206,7 +209,7 @@ impl Supervised {
         }
     }
 
-    /// Loss and accuracy on `split`, at the optimizer's evaluation point.
+    /// Loss and accuracy (0 where the targets are numbers) on a held-back split, at the optimizer's evaluation point.
     fn evaluate_on(&mut self, splits: &Splits, split: Split) -> (f64, f64) {
         let examples = match split {
             Split::ValidationA => &splits.val_a,
@@ -216,13 +219,12 @@ impl Supervised {
         let width = examples.shape.len();
         let (mut loss, mut correct) = (0.0, 0usize);
         self.optimizer.enter_evaluation(&mut self.network.params);
-        for (x, y) in
-            examples.x.chunks(self.network.max_batch() * width).zip(examples.y.chunks(self.network.max_batch()))
-        {
-            let logits = self.network.forward(x, y.len(), &mut Mode::Eval);
-            loss += cross_entropy(logits, y, examples.classes, None) * y.len() as f64;
-            correct +=
-                logits.chunks_exact(examples.classes).zip(y).filter(|(row, y)| argmax(row) == usize::from(**y)).count();
+        for first in (0..examples.len()).step_by(self.network.max_batch()) {
+            let batch = first..examples.len().min(first + self.network.max_batch());
+            let x = &examples.x[first * width..batch.end * width];
+            let outputs = self.network.forward(x, batch.len(), &mut Mode::Eval);
+            loss += examples.targets.loss(batch.clone(), outputs, None) * batch.len() as f64;
+            correct += examples.targets.correct(batch, outputs);
         }
         self.optimizer.leave_evaluation(&mut self.network.params);
         (loss / examples.len() as f64, correct as f64 / examples.len() as f64)
@@ -351,16 +353,6 @@ fn shuffle(order: &mut [u32], seed: u64, epoch: u64) {
     order.shuffle(&mut stream(seed, Purpose::BatchOrder, epoch));
 }
 
-fn argmax(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, v) in row.iter().enumerate() {
-        if *v > row[best] {
-            best = i;
-        }
-    }
-    best
-}
-
 fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> TaskSpec {
     let steps = config.interval_steps.unwrap_or(train.len().div_ceil(config.batch_size));
     let family = match config.optimizer {
@@ -380,7 +372,7 @@ fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> Ta
         batch_size: config.batch_size,
         examples: Some(train.len()),
         optimizer: Some(family),
-        chance_loss: Some((train.classes as f64).ln()),
+        chance_loss: train.targets.chance_loss(),
         lr_bounds: config.lr_bounds,
         default_lr: config.optimizer.default_lr(),
         anchor: AnchorRule::of(family),

@@ -36,6 +36,7 @@ fn collector(squash: Squash) -> Collector {
         space: new_env().action_space(),
         seed: 9,
         n_steps: 20,
+        siblings: 1,
     }
 }
 

@@ -62,6 +62,11 @@ impl AnchorRule {
     /// assert!((lr - 0.02).abs() < 1e-12); // 0.01 · √((4 + 64)/17)
     /// ```
     pub fn lr(self, probe: &Measurement, groups: &[Group], bounds: (f64, f64)) -> f64 {
+        self.measured(probe, groups).map_or((bounds.0 * bounds.1).sqrt(), |lr| lr.clamp(bounds.0, bounds.1))
+    }
+
+    /// The anchor LR as it is measured; `None` where norms are absent or not finite.
+    pub(crate) fn measured(self, probe: &Measurement, groups: &[Group]) -> Option<f64> {
         let lr = match self {
             AnchorRule::WeightOverGradient(factor) => {
                 let pairs = probe.weight_norms.iter().zip(&probe.grad_norms);
@@ -75,7 +80,7 @@ impl AnchorRule {
                 if known { factor * (sum_sq / parameters.max(1) as f64).sqrt() } else { f64::NAN }
             }
         };
-        if lr.is_finite() { lr.clamp(bounds.0, bounds.1) } else { (bounds.0 * bounds.1).sqrt() }
+        lr.is_finite().then_some(lr)
     }
 
     /// Check the factor.

@@ -9,8 +9,13 @@
 //!
 //! Version 1 had one `control` in place of `spec` and `learned_on`, and did not say what follows divergence. It is read
 //! with the rule that was in force then: roll-back, unless the action is `linear`.
+//!
+//! # Format, version 3
+//! A pretrained policy: the same tensors, and `format_version`, `generalist` ([`GeneralistSpec`]: anchor, base schedule,
+//! residual, roll-back) and `provenance` as metadata.
 
 use crate::control::{Action, Observation, OnDivergence};
+use crate::generalist::{Generalist, GeneralistSpec};
 use crate::schedule::learned::{Learned, Provenance};
 use crate::{
     AnchorRule, Error, Group, HyperparameterRange, Policy, PolicySpec, Result, RunFacts, RunSpec, RunningMoments,
@@ -20,8 +25,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The version that this program writes, and the newest that it reads.
+/// The version of a policy that was learned on a task.
 pub const FORMAT_VERSION: u32 = 2;
+/// The version of a pretrained policy.
+pub const GENERALIST_VERSION: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Metadata {
@@ -114,21 +121,7 @@ impl Learned {
             moments: policy.moments.clone(),
             provenance: self.provenance().clone(),
         };
-        let bug = |e: &dyn std::fmt::Display| Error::Bug(format!("a policy cannot be written: {e}"));
-        let json = serde_json::to_string(&metadata).map_err(|e| bug(&e))?;
-        let bytes: Vec<u8> = policy.params.iter().flat_map(|p| p.to_le_bytes()).collect();
-        let mut tensors = Vec::new();
-        let mut first = 0;
-        for (i, pair) in policy.sizes.windows(2).enumerate() {
-            for (name, shape) in [("weight", vec![pair[1], pair[0]]), ("bias", vec![pair[1]])] {
-                let end = first + 4 * shape.iter().product::<usize>();
-                let view = TensorView::new(Dtype::F32, shape, &bytes[first..end]).map_err(|e| bug(&e))?;
-                tensors.push((format!("policy.{i}.{name}"), view));
-                first = end;
-            }
-        }
-        let metadata = HashMap::from([("lrpilot".to_string(), json)]);
-        safetensors::serialize(tensors, Some(metadata)).map_err(|e| bug(&e))
+        write(policy, &metadata)
     }
 
     /// Read a file's content; `path` is for messages.
@@ -136,23 +129,120 @@ impl Learned {
     /// # Errors
     /// [`Error::Data`] if it is not a policy, is newer than this program, or does not fit together.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
-        let bad = |message: String| Error::data(path, message, "use a policy file that lrpilot wrote");
-        let broken = |e: &dyn std::fmt::Display| bad(format!("not a policy file ({e})"));
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;
-        let json = header.metadata().as_ref().and_then(|m| m.get("lrpilot"));
-        let json = json.ok_or_else(|| bad("a safetensors file without lrpilot's metadata".into()))?;
-        let VersionOnly { format_version } = serde_json::from_str(json).map_err(|e| broken(&e))?;
-        let metadata: Metadata = match format_version {
-            1 => serde_json::from_str::<OldMetadata>(json).map_err(|e| broken(&e))?.renewed(),
-            FORMAT_VERSION => serde_json::from_str(json).map_err(|e| broken(&e))?,
-            newer => {
-                let message = format!("format version {newer} is not known here; the newest is {FORMAT_VERSION}");
-                return Err(Error::data(path, message, "update lrpilot"));
+        let (version, json) = header(bytes, path)?;
+        let metadata: Metadata = match version {
+            1 => parsed::<OldMetadata>(&json, path)?.renewed(),
+            FORMAT_VERSION => parsed(&json, path)?,
+            GENERALIST_VERSION => {
+                let remedy = "run it, or compare it in the suite; it needs no learning on a task";
+                return Err(Error::data(path, "a pretrained policy, not one that was learned on a task", remedy));
             }
+            newer => return Err(unknown_version(path, newer)),
         };
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| broken(&e))?;
-        let policy = read_network(&tensors, metadata.moments).map_err(bad)?;
-        Learned::new(policy, metadata.spec, metadata.learned_on, metadata.provenance).map_err(|e| bad(e.to_string()))
+        let policy = network(bytes, metadata.moments, path)?;
+        Learned::new(policy, metadata.spec, metadata.learned_on, metadata.provenance)
+            .map_err(|e| bad(path, e.to_string()))
+    }
+}
+
+fn bad(path: &Path, message: String) -> Error {
+    Error::data(path, message, "use a policy file that lrpilot wrote")
+}
+
+fn unknown_version(path: &Path, version: u32) -> Error {
+    let message = format!("format version {version} is not known here; the newest is {GENERALIST_VERSION}");
+    Error::data(path, message, "update lrpilot")
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(json: &str, path: &Path) -> Result<T> {
+    serde_json::from_str(json).map_err(|e| bad(path, format!("not a policy file ({e})")))
+}
+
+/// The version of a policy file, and its metadata as JSON.
+pub(crate) fn header(bytes: &[u8], path: &Path) -> Result<(u32, String)> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| bad(path, format!("not a policy file ({e})")))?;
+    let json = header.metadata().as_ref().and_then(|m| m.get("lrpilot"));
+    let json = json.ok_or_else(|| bad(path, "a safetensors file without lrpilot's metadata".into()))?;
+    let VersionOnly { format_version } = parsed(json, path)?;
+    Ok((format_version, json.clone()))
+}
+
+/// The network in a policy file.
+fn network(bytes: &[u8], moments: Option<RunningMoments>, path: &Path) -> Result<Policy> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| bad(path, format!("not a policy file ({e})")))?;
+    read_network(&tensors, moments).map_err(|message| bad(path, message))
+}
+
+/// A policy file's content.
+fn write(policy: &Policy, metadata: &impl Serialize) -> Result<Vec<u8>> {
+    let bug = |e: &dyn std::fmt::Display| Error::Bug(format!("a policy cannot be written: {e}"));
+    let json = serde_json::to_string(metadata).map_err(|e| bug(&e))?;
+    let bytes: Vec<u8> = policy.params.iter().flat_map(|p| p.to_le_bytes()).collect();
+    let mut tensors = Vec::new();
+    let mut first = 0;
+    for (i, pair) in policy.sizes.windows(2).enumerate() {
+        for (name, shape) in [("weight", vec![pair[1], pair[0]]), ("bias", vec![pair[1]])] {
+            let end = first + 4 * shape.iter().product::<usize>();
+            let view = TensorView::new(Dtype::F32, shape, &bytes[first..end]).map_err(|e| bug(&e))?;
+            tensors.push((format!("policy.{i}.{name}"), view));
+            first = end;
+        }
+    }
+    let metadata = HashMap::from([("lrpilot".to_string(), json)]);
+    safetensors::serialize(tensors, Some(metadata)).map_err(|e| bug(&e))
+}
+
+/// Metadata of a pretrained policy.
+#[derive(Serialize, Deserialize)]
+struct GeneralistMetadata {
+    format_version: u32,
+    generalist: GeneralistSpec,
+    provenance: Provenance,
+}
+
+impl Generalist {
+    /// The file's content.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if it cannot be serialised.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let (generalist, provenance) = (self.spec().clone(), self.provenance().clone());
+        write(self.policy(), &GeneralistMetadata { format_version: GENERALIST_VERSION, generalist, provenance })
+    }
+
+    /// Read a file's content; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it is not a pretrained policy, is newer than this program, or does not fit together.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        let (version, json) = header(bytes, path)?;
+        match version {
+            GENERALIST_VERSION => {}
+            1 | FORMAT_VERSION => {
+                return Err(bad(path, "a policy that was learned on a task, not a pretrained one".into()));
+            }
+            newer => return Err(unknown_version(path, newer)),
+        }
+        let metadata: GeneralistMetadata = parsed(&json, path)?;
+        let policy = network(bytes, None, path)?;
+        Generalist::new(policy, metadata.generalist, metadata.provenance).map_err(|e| bad(path, e.to_string()))
+    }
+
+    /// Read a policy file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or as [`Generalist::from_bytes`].
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        Generalist::from_bytes(&bytes, path)
+    }
+
+    /// Write the policy file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        crate::atomic::write_atomic(path, &self.to_bytes()?)
     }
 }
 

@@ -18,6 +18,7 @@ pub use metric::{GreedyLr, MetricDriven, Plateau};
 pub use open_loop::OpenLoop;
 
 use crate::control::ControllerState;
+use crate::generalist::{Generalist, GeneralistRun, GeneralistState};
 use crate::range::{Range, check};
 use crate::{Decision, Error, Hyperparameters, Measurement, Result, RunSpec};
 use metric::MetricState;
@@ -67,6 +68,14 @@ pub enum Schedule {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lr: Option<f64>,
     },
+    /// A pretrained policy, for runs that it has never seen.
+    Generalist {
+        /// The policy.
+        policy: Box<Generalist>,
+        /// Initial LR; see [`Generalist::start`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lr: Option<f64>,
+    },
 }
 
 impl Schedule {
@@ -85,12 +94,22 @@ impl Schedule {
         Schedule::OpenLoop { schedule: OpenLoop::one_cycle(horizon.max(2)), lr }
     }
 
-    /// The frozen policy in a file.
+    /// The frozen policy in a file, be it learned on a task or pretrained.
     ///
     /// # Errors
-    /// As [`Learned::load`].
+    /// As [`Learned::load`] and [`Generalist::load`].
     pub fn load(path: impl AsRef<std::path::Path>) -> Result<Self> {
-        Ok(Schedule::learned(Learned::load(path.as_ref())?))
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        match file::header(&bytes, path)? {
+            (file::GENERALIST_VERSION, _) => Ok(Schedule::generalist(Generalist::from_bytes(&bytes, path)?)),
+            _ => Ok(Schedule::learned(Learned::from_bytes(&bytes, path)?)),
+        }
+    }
+
+    /// A pretrained policy that finds its initial LR by itself.
+    pub fn generalist(policy: Generalist) -> Self {
+        Schedule::Generalist { policy: Box::new(policy), lr: None }
     }
 
     /// A frozen policy that finds its initial LR by itself.
@@ -118,7 +137,7 @@ impl Schedule {
                 }
                 lrs.iter().try_for_each(|lr| check("schedule.lrs", *lr, Range::NotNegative))
             }
-            Schedule::Learned { .. } => Ok(()),
+            Schedule::Learned { .. } | Schedule::Generalist { .. } => Ok(()),
         }
     }
 
@@ -141,6 +160,11 @@ impl Schedule {
                 let first = running.hyperparameters();
                 (Running::Learned(Box::new(running)), first)
             }
+            Schedule::Generalist { policy, lr } => {
+                let running = policy.start(run, probe, *lr)?;
+                let first = Hyperparameters::lr(running.controller().lr_at(0));
+                (Running::Generalist(Box::new(running)), first)
+            }
         };
         Ok(RunningSchedule { running, hyperparameters, interval: 0 })
     }
@@ -161,6 +185,7 @@ enum Running {
     Metric(Box<MetricState>),
     Replay { lrs: Vec<f64> },
     Learned(Box<LearnedRun>),
+    Generalist(Box<GeneralistRun>),
 }
 
 /// Everything that changes in a [`RunningSchedule`], to be saved with a checkpoint.
@@ -178,6 +203,7 @@ enum KindState {
     Replay,
     Metric(MetricState),
     Learned(ControllerState),
+    Generalist(GeneralistState),
 }
 
 impl RunningSchedule {
@@ -187,18 +213,28 @@ impl RunningSchedule {
     }
 
     /// The learning rate of step number `i`, from 0, of the coming interval: for callers that set it at each optimizer step.
-    pub fn lr_at(&self, _i: u64) -> f64 {
-        self.hyperparameters.lr
+    pub fn lr_at(&self, i: u64) -> f64 {
+        match &self.running {
+            Running::Generalist(run) => run.controller().lr_at(i),
+            _ => self.hyperparameters.lr,
+        }
     }
 
     /// After how many optimizer steps the schedule wants its next measurement; absent where the interval is the caller's.
     pub fn steps_to_decision(&self) -> Option<u64> {
-        None
+        match &self.running {
+            Running::Generalist(run) => run.controller().steps_to_decision(),
+            _ => None,
+        }
     }
 
     /// Whether [`Decision::RollBack`] may come, so that the caller has to keep a snapshot of each interval's start.
     pub fn rolls_back(&self) -> bool {
-        matches!(&self.running, Running::Learned(run) if run.controller().policy().on_divergence.rolls_back())
+        match &self.running {
+            Running::Learned(run) => run.controller().policy().on_divergence.rolls_back(),
+            Running::Generalist(_) => true,
+            _ => false,
+        }
     }
 
     /// Take in the measurement of the finished interval and set the hyperparameters of the next one.
@@ -211,6 +247,11 @@ impl RunningSchedule {
             Running::Learned(run) => {
                 let decision = run.observe(m);
                 self.hyperparameters = run.hyperparameters();
+                return decision;
+            }
+            Running::Generalist(run) => {
+                let decision = run.observe(m);
+                self.hyperparameters.lr = run.controller().lr_at(0);
                 return decision;
             }
         }
@@ -236,6 +277,7 @@ impl RunningSchedule {
             Running::Replay { .. } => KindState::Replay,
             Running::Metric(state) => KindState::Metric((**state).clone()),
             Running::Learned(run) => KindState::Learned(run.controller().state().clone()),
+            Running::Generalist(run) => KindState::Generalist(run.controller().state().clone()),
         };
         ScheduleState { interval: self.interval, hyperparameters: self.hyperparameters, of }
     }
@@ -250,6 +292,7 @@ impl RunningSchedule {
             (Running::OpenLoop { .. }, KindState::OpenLoop) | (Running::Replay { .. }, KindState::Replay) => {}
             (Running::Metric(state), KindState::Metric(saved)) => **state = saved,
             (Running::Learned(run), KindState::Learned(saved)) => run.set_state(saved, hyperparameters),
+            (Running::Generalist(run), KindState::Generalist(saved)) => run.set_state(saved),
             _ => {
                 let message = "the saved state is of another kind of schedule";
                 return Err(Error::config("schedule", message, "restore it into the schedule that it was saved from"));

@@ -3,11 +3,13 @@
 mod catalog;
 mod cifar;
 mod digits;
+mod examples;
 mod idx;
 mod split;
 
 pub use catalog::{DataFile, is_gzip, load, verify, verify_file};
-pub use split::{Examples, SplitConfig, Splits};
+pub use examples::{Examples, Targets};
+pub use split::{SplitConfig, Splits};
 
 use crate::keys::Choice;
 use crate::nn::Shape;

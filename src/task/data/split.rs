@@ -1,10 +1,9 @@
 //! Splits: training, validation A (reward), validation B (selection), test (once).
 
 use crate::keys::{Allowed, Key};
-use crate::nn::Shape;
 use crate::range::{self, Range};
 use crate::rng::{Purpose, Rng, stream};
-use crate::task::data::{Dataset, Images};
+use crate::task::data::{Dataset, Examples, Images, Targets};
 use crate::{Error, Result, limits};
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
@@ -67,59 +66,6 @@ impl SplitConfig {
     }
 }
 
-/// Examples ready for a network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Examples {
-    /// Shape of an example.
-    pub shape: Shape,
-    /// Number of classes.
-    pub classes: usize,
-    /// Standardised pixels, `[n][shape.len()]`.
-    pub x: Vec<f32>,
-    /// Labels.
-    pub y: Vec<u8>,
-}
-
-impl Examples {
-    /// Number of examples.
-    pub fn len(&self) -> usize {
-        self.y.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.y.is_empty()
-    }
-
-    /// Copy the examples `chosen`, in this order, to the beginnings of `x: [·][shape.len()]` and `y`.
-    ///
-    /// # Panics
-    /// If an example does not exist or a slice is too short.
-    ///
-    /// ```
-    /// use lrpilot::{nn::Shape, task::data::Examples};
-    /// let examples = Examples { shape: Shape::flat(1), classes: 2, x: vec![0.1, 0.2, 0.3], y: vec![0, 1, 0] };
-    /// let (mut x, mut y) = ([0.0; 2], [0; 2]);
-    /// examples.gather(&[2, 1], &mut x, &mut y);
-    /// assert_eq!((x, y), ([0.3, 0.2], [0, 1]));
-    /// ```
-    pub fn gather(&self, chosen: &[u32], x: &mut [f32], y: &mut [u8]) {
-        let width = self.shape.len();
-        let (x, y) = (&mut x[..chosen.len() * width], &mut y[..chosen.len()]);
-        // One value a kilobyte of every example, so that the waits for memory overlap instead of following each other.
-        let mut bits = 0;
-        for first in (256..width).step_by(256) {
-            chosen.iter().for_each(|example| bits ^= self.x[*example as usize * width + first].to_bits());
-        }
-        std::hint::black_box(bits);
-        for ((&example, x), y) in chosen.iter().zip(x.chunks_exact_mut(width)).zip(y) {
-            let example = example as usize;
-            x.copy_from_slice(&self.x[example * width..][..width]);
-            *y = self.y[example];
-        }
-    }
-}
-
 /// The four disjoint parts of a task's data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Splits {
@@ -160,7 +106,7 @@ impl Splits {
             None => examples(&dataset.train, &rest[..config.test], &scale),
         };
         let mut train = examples(&dataset.train, train, &scale);
-        add_label_noise(&mut train, config);
+        add_label_noise(&mut train.targets, config);
         let part = |indices| examples(&dataset.train, indices, &scale);
         Ok(Splits { train, val_a: part(a), val_b: part(b), test })
     }
@@ -212,25 +158,29 @@ fn examples(images: &Images, indices: &[usize], scale: &Scale) -> Examples {
     let pixels = indices.iter().flat_map(|i| &images.pixels[i * width..(i + 1) * width]);
     Examples {
         shape: images.shape,
-        classes: images.classes,
         x: pixels.map(|p| ((f64::from(*p) - scale.mean) / scale.sd) as f32).collect(),
-        y: indices.iter().map(|i| images.labels[*i]).collect(),
+        targets: Targets::Classes {
+            count: images.classes,
+            labels: indices.iter().map(|i| u32::from(images.labels[*i])).collect(),
+        },
     }
 }
 
 /// Replace exactly ⌊share·n⌋ labels by a uniformly drawn other class.
-fn add_label_noise(train: &mut Examples, config: &SplitConfig) {
+fn add_label_noise(targets: &mut Targets, config: &SplitConfig) {
+    let Targets::Classes { count, labels } = targets else { return };
     let mut rng = stream(config.data_seed, Purpose::Data, 1);
-    let noised = (config.label_noise * train.len() as f64) as usize;
-    for i in &shuffled(train.len(), &mut rng)[..noised] {
-        let other = rng.random_range(1..train.classes) as u8;
-        train.y[*i] = (train.y[*i] + other) % train.classes as u8;
+    let noised = (config.label_noise * labels.len() as f64) as usize;
+    for i in &shuffled(labels.len(), &mut rng)[..noised] {
+        let other = rng.random_range(1..*count) as u32;
+        labels[*i] = (labels[*i] + other) % *count as u32;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::Shape;
     use crate::task::data::{DatasetName, load};
     use std::collections::HashSet;
 
@@ -253,7 +203,11 @@ mod tests {
         let clean = Splits::new(&numbered(1000), &config(0.0)).unwrap();
         let noisy = Splits::new(&numbered(1000), &config(0.2)).unwrap();
         assert_eq!(clean.train.x, noisy.train.x);
-        assert_eq!(clean.train.y.iter().zip(&noisy.train.y).filter(|(a, b)| a != b).count(), 100);
+        let labels = |splits: &Splits| match &splits.train.targets {
+            Targets::Classes { labels, .. } => labels.clone(),
+            Targets::Values { .. } => unreachable!(),
+        };
+        assert_eq!(labels(&clean).iter().zip(&labels(&noisy)).filter(|(a, b)| a != b).count(), 100);
         assert_eq!(clean.val_a, noisy.val_a);
         let mut seen = HashSet::new();
         for part in [&clean.train, &clean.val_a, &clean.val_b, &clean.test] {
