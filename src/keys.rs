@@ -44,6 +44,12 @@ pub struct Variant {
 pub enum Allowed {
     /// Any text.
     Text,
+    /// A list of texts.
+    Texts,
+    /// A column of a table, by name or number.
+    Column,
+    /// A list of columns.
+    Columns,
     /// `true` or `false`.
     Flag,
     /// A whole number between two others, both included.
@@ -114,6 +120,9 @@ impl Allowed {
     pub fn words(&self) -> String {
         match *self {
             Allowed::Text => "any text".into(),
+            Allowed::Texts => "a list of texts".into(),
+            Allowed::Column => "a column's name, or its number counted from 1".into(),
+            Allowed::Columns => "a list of columns, by name or by number counted from 1".into(),
             Allowed::Flag => "true or false".into(),
             Allowed::Count(least, most) => format!("{} to {}", grouped(least), grouped(most)),
             Allowed::Counts(least, most) => format!("a list, each {} to {}", grouped(least), grouped(most)),
@@ -135,6 +144,9 @@ impl Allowed {
     pub fn sample(&self) -> Value {
         match *self {
             Allowed::Text => "text".into(),
+            Allowed::Texts => Value::Array(vec!["text".into()]),
+            Allowed::Column => count(1),
+            Allowed::Columns => Value::Array(vec![count(1)]),
             Allowed::Flag => true.into(),
             Allowed::Count(least, _) => count(least),
             Allowed::Counts(least, _) => Value::Array(vec![count(least)]),

@@ -11,6 +11,10 @@ pub const INTERVAL_STEPS: u64 = 10_000_000;
 pub const DIMENSIONS: u64 = 10_000_000;
 /// Images in a split or a batch: more than any of the data sets has.
 pub const IMAGES: u64 = 1_000_000;
+/// Classes: the cross-entropy computes the exponentials of a whole row at once, and has room for so many.
+pub const CLASSES: u64 = 1024;
+/// Numbers in a table that has been split and encoded: 4 GiB of f32.
+pub const TABLE: u64 = 1 << 30;
 /// Units, channels, and sides of kernels, paddings, strides and windows of a layer: their products fit in 64 bits.
 pub const WIDTH: u64 = 1_000_000;
 /// Layers in a network or in a policy's observation.

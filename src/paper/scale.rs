@@ -5,7 +5,7 @@ use crate::env::{Action, EnvConfig, Formulation, InitialLr, Reward};
 use crate::nn::OptimizerSpec;
 use crate::nn::model::ModelSpec;
 use crate::run::config::{LearnConfig, RunConfig};
-use crate::task::data::{DatasetName, SplitConfig};
+use crate::task::data::{DatasetName, Objective, SplitConfig};
 use crate::task::{SupervisedConfig, TaskConfig};
 use serde::Deserialize;
 
@@ -128,6 +128,8 @@ impl Scale {
         SupervisedConfig {
             name: format!("{} ({})", data.name(), self.name()),
             dataset,
+            objective: Objective::Classification,
+            csv: None,
             data: data_config,
             model: ModelSpec::Name(model.into()),
             optimizer,

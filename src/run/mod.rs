@@ -6,6 +6,7 @@ pub mod context;
 pub mod demo;
 pub mod executor;
 pub mod export;
+pub mod generalist;
 pub mod job;
 pub mod jobs;
 pub mod learner;

@@ -57,6 +57,26 @@ impl RunFiles {
         self.folder.join("updates.jsonl")
     }
 
+    /// Responses of tasks to the learning rate, one task a line.
+    pub fn bank(&self) -> PathBuf {
+        self.folder.join("bank.jsonl")
+    }
+
+    /// The fitted anchor of a pretrained policy.
+    pub fn anchor(&self) -> PathBuf {
+        self.folder.join("anchor.json")
+    }
+
+    /// Scores of a pretrained policy on the tasks of selection, one a line.
+    pub fn scores(&self) -> PathBuf {
+        self.folder.join("scores.jsonl")
+    }
+
+    /// The pretrained policy after `update`, which may be chosen.
+    pub fn candidate(&self, update: usize) -> PathBuf {
+        self.folder.join(format!("candidate-{update}.safetensors"))
+    }
+
     /// Folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoint")

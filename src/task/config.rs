@@ -4,9 +4,9 @@ use crate::keys::{Allowed, Key, Variant};
 use crate::nn::model::{MODELS, ModelSpec};
 use crate::nn::{LayerSpec, OptimizerSpec};
 use crate::range::{self, Range};
-use crate::task::data::{DatasetName, SplitConfig};
+use crate::task::data::{CsvConfig, DatasetName, Objective, SplitConfig};
 use crate::task::in_task;
-use crate::{Result, limits};
+use crate::{Error, Result, limits};
 use serde::{Deserialize, Serialize};
 
 /// A task as written in a configuration file.
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum TaskConfig {
-    /// A classifier on a data set.
+    /// A network on a data set.
     Supervised(SupervisedConfig),
     /// The noisy quadratic model of Wu et al. 2018.
     NoisyQuadratic(QuadraticConfig),
@@ -52,7 +52,7 @@ impl ExternalConfig {
 impl TaskConfig {
     /// The kinds of tasks.
     pub const VARIANTS: &[Variant] = &[
-        Variant::new("supervised", "a classifier on a data set", SupervisedConfig::KEYS),
+        Variant::new("supervised", "a network on a data set", SupervisedConfig::KEYS),
         Variant::new(
             "noisy-quadratic",
             "the noisy quadratic model, whose best schedule is known",
@@ -113,7 +113,7 @@ impl TaskConfig {
     }
 }
 
-/// A classifier on a data set. [`SupervisedConfig::KEYS`] has the ranges, and `lrpilot config` prints them with the
+/// A network on a data set. [`SupervisedConfig::KEYS`] has the ranges, and `lrpilot config` prints them with the
 /// defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,6 +122,12 @@ pub struct SupervisedConfig {
     pub name: String,
     /// Data set.
     pub dataset: DatasetName,
+    /// What the network is trained to give.
+    #[serde(default, skip_serializing_if = "Objective::is_classification")]
+    pub objective: Objective,
+    /// The file, for the data set `csv` and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<CsvConfig>,
     /// Splits, label noise, data seed.
     pub data: SplitConfig,
     /// The model: a name or a list of layers.
@@ -146,10 +152,12 @@ impl SupervisedConfig {
     pub const KEYS: &[Key] = &[
         Key::new("name", Allowed::Text, "name shown to people"),
         Key::new("dataset", Allowed::Name(DatasetName::CHOICES), "the data set"),
+        Key::new("objective", Allowed::Name(Objective::CHOICES), "what the network is trained to give"),
+        Key::optional("csv", Allowed::Table(CsvConfig::KEYS), "The file, for the data set csv and no other.", "none"),
         Key::new(
             "model",
             Allowed::Model(MODELS, LayerSpec::VARIANTS),
-            "the network; the last layer has as many units as there are classes",
+            "the network; the last layer has as many units as there are classes, or numbers to predict",
         ),
         Key::new("batch_size", Allowed::Count(1, limits::IMAGES), "examples in a batch"),
         Key::optional(
@@ -183,8 +191,35 @@ impl SupervisedConfig {
         range::count("task.interval_steps", self.interval_steps.unwrap_or(1), 1, limits::INTERVAL_STEPS)?;
         range::bounds("task.lr_bounds", self.lr_bounds)?;
         self.data.check()?;
+        self.check_data()?;
         self.optimizer.check().map_err(in_task)?;
         range::count("task.model: numbers for a batch", self.numbers()?, 0, limits::NUMBERS)
+    }
+
+    /// Whether data set, file, objective and noise go together.
+    fn check_data(&self) -> Result<()> {
+        let (dataset, objective) = (self.dataset.name(), self.objective.name());
+        match &self.csv {
+            Some(csv) if self.dataset == DatasetName::Csv => csv.check()?,
+            Some(_) => {
+                let message = format!("it describes a file, but the data set is {dataset}");
+                return Err(Error::config("task.csv", message, "set task.dataset = \"csv\", or leave the table out"));
+            }
+            None if self.dataset == DatasetName::Csv => {
+                let message = "the data set csv has no file";
+                return Err(Error::config("task.csv", message, "add the table, with the file's path"));
+            }
+            None => {}
+        }
+        if self.objective == Objective::Regression && self.csv.is_none() {
+            let message = format!("{dataset} has classes, which are no numbers to predict");
+            return Err(Error::config("task.objective", message, "choose classification, or a table of your own"));
+        }
+        if self.data.label_noise > 0.0 && !self.objective.is_classification() {
+            let message = format!("{} of the labels, but the objective is {objective}", self.data.label_noise);
+            return Err(Error::config("task.data.label_noise", message, "set it to 0: only classes have labels"));
+        }
+        Ok(())
     }
 }
 
@@ -305,6 +340,8 @@ impl Preset {
             TaskConfig::Supervised(SupervisedConfig {
                 name: self.name().into(),
                 dataset,
+                objective: Objective::Classification,
+                csv: None,
                 data,
                 model: ModelSpec::Name(model.into()),
                 optimizer: momentum.clone(),

@@ -3,12 +3,16 @@
 
 pub mod config;
 pub mod data;
+pub mod distribution;
 pub mod quadratic;
 mod size;
 pub mod source;
 pub mod supervised;
 
 pub use config::{ExternalConfig, Preset, QuadraticConfig, SupervisedConfig, TaskConfig};
+pub use distribution::{
+    DistributionConfig, DrawnSource, DrawnTask, FamilyWeights, PowerLawConfig, TaskDistribution, selection_tasks,
+};
 pub use quadratic::{NoisyQuadratic, expected_loss, optimal_schedule};
 pub use source::{ConfiguredTask, TaskMixture, TaskSource};
 pub use supervised::Supervised;

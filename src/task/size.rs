@@ -3,18 +3,31 @@
 use crate::nn::{LayerSpec, Shape};
 use crate::range::{self, Range};
 use crate::task::config::SupervisedConfig;
+use crate::task::data::Objective;
 use crate::task::in_task;
 use crate::{Result, limits};
 
 impl SupervisedConfig {
     /// Numbers that a network of this task keeps in memory: parameters with their gradients and the optimizer's state, and the
-    /// activations of a batch with their gradients. An estimate from above; 128 bits hold it for any checked description.
+    /// activations of a batch with their gradients. An estimate from above; 128 bits hold it for any checked description. 0
+    /// for a table, whose columns are not known before the file is read; [`Supervised::new`](crate::task::Supervised::new)
+    /// checks that network.
     ///
     /// # Errors
     /// [`crate::Error::Config`] for a width that is too large, or a model that has no such name.
     pub fn numbers(&self) -> Result<u128> {
-        let (shape, classes) = self.dataset.shape_and_classes();
-        let layers = self.model.layers(classes).map_err(in_task)?;
+        let Some((shape, classes)) = self.dataset.shape_and_classes() else { return Ok(0) };
+        let outputs = if self.objective == Objective::Autoencoder { shape.len() } else { classes };
+        self.numbers_of(shape, outputs)
+    }
+
+    /// Check that [`SupervisedConfig::numbers`] are not too many, for inputs of `shape`.
+    pub(super) fn check_size(&self, shape: Shape, outputs: usize) -> Result<()> {
+        range::count("task.model: numbers for a batch", self.numbers_of(shape, outputs)?, 0, limits::NUMBERS)
+    }
+
+    fn numbers_of(&self, shape: Shape, outputs: usize) -> Result<u128> {
+        let layers = self.model.layers(outputs).map_err(in_task)?;
         range::count("task.model: number of layers", layers.len(), 0, limits::LAYERS)?;
         let (mut shape, mut parameters, mut activations) = (shape, 0u128, shape.len() as u128);
         for (i, layer) in layers.iter().enumerate() {
@@ -101,7 +114,7 @@ mod tests {
         let TaskConfig::Supervised(config) = Preset::MnistCnn.config() else { unreachable!() };
         for name in ["mlp-32-32", "mnist-cnn", "resnet"] {
             let layers = crate::nn::model::named(name, 10).unwrap();
-            let (start, _) = config.dataset.shape_and_classes();
+            let (start, _) = config.dataset.shape_and_classes().unwrap();
             let (mut shape, mut counted) = (start, 0);
             for layer in &layers {
                 let (out, own) = after(shape, layer);

@@ -1,10 +1,10 @@
 //! Where tasks come from: one task, or a distribution of tasks sampled by seed.
 
 use crate::rng::{Purpose, derive_seed};
-use crate::task::data::{DatasetName, Splits, load};
+use crate::task::data::{DatasetName, Objective, Splits, Table, load};
 use crate::task::{ExternalConfig, NoisyQuadratic, Supervised, SupervisedConfig, Task, TaskConfig, TaskSpec};
 use crate::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Makes tasks, from any thread. Learning, comparison and evaluation all take one of these.
@@ -46,11 +46,13 @@ pub trait TaskSource: Send + Sync {
 pub struct ConfiguredTask {
     config: TaskConfig,
     splits: Option<Arc<Splits>>,
+    /// sha256 of a file that the configuration names without saying what is in it.
+    content: Option<String>,
     spec: TaskSpec,
 }
 
 impl ConfiguredTask {
-    /// Load the task's data from below `data_root` (digits need none).
+    /// Load the task's data from below `data_root` (digits and tables with an absolute path need none).
     ///
     /// ```
     /// use lrpilot::task::{ConfiguredTask, Preset, TaskSource};
@@ -64,23 +66,16 @@ impl ConfiguredTask {
     /// [`Error::Data`] for data files, [`Error::Config`] for the task.
     pub fn new(config: &TaskConfig, data_root: Option<&Path>) -> Result<Self> {
         config.check()?;
-        let splits = match config {
-            TaskConfig::NoisyQuadratic(_) => None,
+        let (splits, content) = match config {
+            TaskConfig::NoisyQuadratic(_) => (None, None),
             TaskConfig::External(c) => return Err(not_ours(c)),
             TaskConfig::Supervised(c) => {
-                let root = match (data_root, c.dataset) {
-                    (_, DatasetName::Digits) => PathBuf::new(),
-                    (Some(root), _) => root.to_owned(),
-                    (None, other) => {
-                        let message = format!("the data set {} needs a data folder", other.name());
-                        return Err(Error::config("task.dataset", message, "name the folder that holds it"));
-                    }
-                };
-                Some(Arc::new(Splits::new(&load(c.dataset, &root)?, &c.data)?))
+                let (splits, content) = read(c, data_root)?;
+                (Some(Arc::new(splits)), content)
             }
         };
         let spec = make(config, splits.as_ref())?.spec().clone();
-        Ok(ConfiguredTask { config: config.clone(), splits, spec })
+        Ok(ConfiguredTask { config: config.clone(), splits, content, spec })
     }
 
     /// A supervised task on data that are in memory already.
@@ -90,7 +85,7 @@ impl ConfiguredTask {
     pub fn with_splits(config: SupervisedConfig, splits: Arc<Splits>) -> Result<Self> {
         let (config, splits) = (TaskConfig::Supervised(config), Some(splits));
         let spec = make(&config, splits.as_ref())?.spec().clone();
-        Ok(ConfiguredTask { config, splits, spec })
+        Ok(ConfiguredTask { config, splits, content: None, spec })
     }
 
     /// Another supervised task on the same data (the same data set and splits).
@@ -99,7 +94,7 @@ impl ConfiguredTask {
     /// [`Error::Config`] for a model that does not fit the data.
     pub fn with_task(&self, task: &SupervisedConfig) -> Result<Self> {
         let splits = self.splits.clone().ok_or_else(|| Error::Bug("a task without data".into()))?;
-        ConfiguredTask::with_splits(task.clone(), splits)
+        Ok(ConfiguredTask { content: self.content.clone(), ..ConfiguredTask::with_splits(task.clone(), splits)? })
     }
 
     /// Description and data of a supervised task.
@@ -114,6 +109,28 @@ impl ConfiguredTask {
     pub fn config(&self) -> &TaskConfig {
         &self.config
     }
+}
+
+/// The data of a supervised task, and the checksum of its file if that is the user's own.
+fn read(config: &SupervisedConfig, data_root: Option<&Path>) -> Result<(Splits, Option<String>)> {
+    let needs_none = match &config.csv {
+        Some(csv) => csv.path.is_absolute(),
+        None => config.dataset == DatasetName::Digits,
+    };
+    let root = match data_root {
+        _ if needs_none => Path::new(""),
+        Some(root) => root,
+        None => {
+            let message = format!("the data set {} needs a data folder", config.dataset.name());
+            return Err(Error::config("task.dataset", message, "name the folder that holds it"));
+        }
+    };
+    if let Some(csv) = &config.csv {
+        let table = Table::read(&root.join(&csv.path), csv, config.objective)?;
+        return Ok((table.splits(&config.data)?, Some(table.sha256().to_owned())));
+    }
+    let splits = Splits::new(&load(config.dataset, root)?, &config.data)?;
+    Ok((if config.objective == Objective::Autoencoder { splits.autoencoding() } else { splits }, None))
 }
 
 fn not_ours(config: &ExternalConfig) -> Error {
@@ -146,7 +163,11 @@ impl TaskSource for ConfiguredTask {
     }
 
     fn identity(&self) -> serde_json::Value {
-        serde_json::json!(self.config)
+        let mut identity = serde_json::json!(self.config);
+        if let (Some(content), Some(fields)) = (&self.content, identity.as_object_mut()) {
+            fields.insert("content_sha256".into(), content.as_str().into());
+        }
+        identity
     }
 }
 

@@ -1,4 +1,4 @@
-//! A classifier trained on a data set, one interval at a time.
+//! A network trained on a data set, one interval at a time.
 
 use crate::nn::kernels::aligned::{AlignedVec, zeros};
 use crate::nn::optimizer::OptimizerState;
@@ -8,7 +8,7 @@ use crate::rng::{Purpose, stream};
 use crate::task::config::SupervisedConfig;
 use crate::task::data::{Examples, Splits, Targets};
 use crate::task::{Split, Task, TaskSpec, in_task, load_state, save_state};
-use crate::{Error, Result};
+use crate::{Error, Result, limits, range};
 use lrpilot_core::{AnchorRule, Group, Hyperparameters, Measurement, OptimizerFamily, Recorder};
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
@@ -18,12 +18,14 @@ use std::sync::Arc;
 /// Activations of a batch of the evaluation stay below this many values, so that they stay in cache.
 const EVALUATION_VALUES: usize = 1 << 18;
 
-/// A classifier on shared, read-only data.
+/// A network on shared, read-only data.
 pub struct Supervised {
     config: Arc<SupervisedConfig>,
     splits: Arc<Splits>,
     spec: TaskSpec,
     network: Network,
+    /// Factor of each layer's initial parameters; none for all 1.
+    init_gains: Vec<f32>,
     /// Parameter range of each layer.
     layers: Vec<Range<usize>>,
     optimizer: Optimizer,
@@ -94,7 +96,8 @@ impl Supervised {
     /// Build the task on data that was split before (shared by all tasks of a run).
     ///
     /// # Errors
-    /// [`Error::Config`] for a model that does not fit the data or a batch larger than the training set.
+    /// [`Error::Config`] for a model that does not fit the data or is too large, a batch larger than the training set, or too
+    /// many classes.
     pub fn new(config: Arc<SupervisedConfig>, splits: Arc<Splits>) -> Result<Self> {
         config.check()?;
         let train = &splits.train;
@@ -104,6 +107,10 @@ impl Supervised {
         }
         let shape = train.shape;
         let wanted = train.outputs();
+        if matches!(train.targets, Targets::Classes { .. }) {
+            range::count("task.dataset: classes", wanted, 1, limits::CLASSES)?;
+        }
+        config.check_size(shape, wanted)?;
         let layers = config.model.layers(wanted).map_err(in_task)?;
         let widest = Network::new(shape, &layers, 1).map_err(in_task)?.widest_activation().max(shape.len());
         let most_evaluated = splits.val_a.len().max(splits.val_b.len()).max(splits.test.len());
@@ -122,6 +129,7 @@ impl Supervised {
         let count = layers.len();
         let spec = spec_of(&config, train, &network);
         Ok(Supervised {
+            init_gains: Vec::new(),
             line_search: line_search_of(&config, train.len()),
             optimizer: Optimizer::new(config.optimizer.clone(), network.params.len()),
             seed: 0,
@@ -138,6 +146,19 @@ impl Supervised {
             spec,
             network,
         })
+    }
+
+    /// The task with each layer's initial parameters multiplied: a factor for each layer that has parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another number of factors than there are such layers.
+    pub fn with_init_gains(mut self, gains: Vec<f32>) -> Result<Self> {
+        if gains.len() != self.layers.len() {
+            let message = format!("{} gains for {} layers with parameters", gains.len(), self.layers.len());
+            return Err(Error::config("task.init_gains", message, "give one for each of them"));
+        }
+        self.init_gains = gains;
+        Ok(self)
     }
 
     /// The network as it stands, for export.
@@ -265,6 +286,9 @@ impl Task for Supervised {
         (self.seed, self.order_epoch) = (seed, None);
         self.recorder.reset(0, 0);
         self.network.init(&mut stream(seed, Purpose::Weights, 0));
+        for (range, gain) in self.layers.iter().zip(&self.init_gains) {
+            self.network.params[range.clone()].iter_mut().for_each(|w| *w *= gain);
+        }
         self.optimizer.reset();
         self.line_search.iter_mut().for_each(LineSearch::reset);
         self.start_params.copy_from_slice(&self.network.params);

@@ -63,6 +63,15 @@ impl Place {
         next
     }
 
+    /// The same place, where the table `key` is there with a value for each of its keys if it was left out.
+    fn with_table(&self, key: &Key) -> Place {
+        let mut run = Value::Table(self.run.clone());
+        match at_mut(&mut run, &self.way) {
+            Some(_) => self.clone(),
+            None => Place { titles: self.titles.clone(), ..self.with(key.allowed.sample(), "", String::new()) },
+        }
+    }
+
     /// The same place, where the value is `value` if it is of another variant, or unset.
     fn with(&self, value: Value, tag: &str, title: String) -> Place {
         let mut next = self.clone();
@@ -99,7 +108,7 @@ impl Search {
             let place = place.then(key.name);
             match key.allowed {
                 _ if rest.is_empty() => self.found.push((place, Target::Key(key))),
-                Allowed::Table(keys) => self.keys(keys, &place, rest),
+                Allowed::Table(keys) => self.keys(keys, &place.with_table(key), rest),
                 Allowed::List(keys) => {
                     let sampled = place.with(key.allowed.sample(), "", String::new());
                     self.keys(keys, &Place { titles: place.titles, ..sampled.then("0") }, rest);
@@ -178,7 +187,7 @@ fn defaults(key: &Key, place: &Place, config: &RunConfig) -> Result<String> {
 fn contents(out: &mut String, key: &Key, place: &Place) -> Result<()> {
     match key.allowed {
         Allowed::Name(choices) => names(out, choices),
-        Allowed::Table(keys) => return several(out, "  ", keys, place),
+        Allowed::Table(keys) => return several(out, "  ", keys, &place.with_table(key)),
         Allowed::List(keys) => {
             let sampled = place.with(key.allowed.sample(), "", String::new());
             return several(out, "  ", keys, &sampled.then("0"));

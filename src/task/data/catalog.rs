@@ -70,10 +70,10 @@ const fn idx_files(mirrors: &'static [&'static str], sha256: [&'static str; 4]) 
 }
 
 impl DatasetName {
-    /// The files it consists of; none for the embedded digits.
+    /// The files it consists of; none for the embedded digits and the user's own.
     pub fn files(self) -> &'static [DataFile] {
         match self {
-            DatasetName::Digits => &[],
+            DatasetName::Digits | DatasetName::Csv => &[],
             DatasetName::Mnist => &MNIST_FILES,
             DatasetName::FashionMnist => &FASHION_FILES,
             DatasetName::Cifar10 => &CIFAR10_FILES,
@@ -92,7 +92,7 @@ impl DatasetName {
     /// Folders below the data folder in which its files may lie: ours, torchvision's, the data folder itself.
     fn folders(self) -> &'static [&'static str] {
         match self {
-            DatasetName::Digits => &[],
+            DatasetName::Digits | DatasetName::Csv => &[],
             DatasetName::Mnist => &["mnist", "MNIST/raw"],
             DatasetName::FashionMnist => &["fashion-mnist", "FashionMNIST/raw"],
             DatasetName::Cifar10 | DatasetName::Cifar100 => &["", "cifar"],
@@ -120,7 +120,8 @@ impl DatasetName {
 /// Read a data set from below `root`, checking everything. Digits need no root.
 ///
 /// # Errors
-/// [`Error::Data`] for a file that is missing, truncated, corrupt, of the wrong kind or with the wrong checksum.
+/// [`Error::Data`] for a file that is missing, truncated, corrupt, of the wrong kind or with the wrong checksum;
+/// [`Error::Config`] for `csv`, which [`Table::read`](crate::task::data::Table::read) reads.
 pub fn load(name: DatasetName, root: &Path) -> Result<Dataset> {
     let files = name.files();
     match name {
@@ -135,6 +136,9 @@ pub fn load(name: DatasetName, root: &Path) -> Result<Dataset> {
         }
         DatasetName::Cifar10 => load_cifar10(&name.find(root, &files[0])?),
         DatasetName::Cifar100 => load_cifar100(&name.find(root, &files[0])?),
+        DatasetName::Csv => {
+            Err(Error::config("task.dataset", "csv is no set of images", "describe the file in [task.csv]"))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Data sets: embedded digits, readers for IDX and CIFAR files with typed errors, splits.
+//! Data sets: embedded digits, readers for IDX, CIFAR and CSV files with typed errors, splits.
 
 mod catalog;
 mod cifar;
@@ -6,10 +6,12 @@ mod digits;
 mod examples;
 mod idx;
 mod split;
+mod table;
 
 pub use catalog::{DataFile, is_gzip, load, verify, verify_file};
 pub use examples::{Examples, Targets};
 pub use split::{SplitConfig, Splits};
+pub use table::{ColumnName, CsvConfig, Table};
 
 use crate::keys::Choice;
 use crate::nn::Shape;
@@ -31,6 +33,8 @@ pub enum DatasetName {
     /// CIFAR-100 (fine labels), 3×32×32.
     #[serde(rename = "cifar-100")]
     Cifar100,
+    /// A [`Table`] of the user's own.
+    Csv,
 }
 
 impl DatasetName {
@@ -41,9 +45,10 @@ impl DatasetName {
         Choice::new("fashion-mnist", "70,000 pieces of clothing, 28×28 pixels"),
         Choice::new("cifar-10", "60,000 photographs of 32×32 pixels in colour, 10 classes"),
         Choice::new("cifar-100", "60,000 photographs of 32×32 pixels in colour, 100 classes"),
+        Choice::new("csv", "a CSV file of your own, which [task.csv] describes"),
     ];
 
-    /// All data sets.
+    /// The data sets that lrpilot knows the files of: all but the user's own.
     pub const ALL: [DatasetName; 5] = [
         DatasetName::Digits,
         DatasetName::Mnist,
@@ -60,22 +65,60 @@ impl DatasetName {
             DatasetName::FashionMnist => "fashion-mnist",
             DatasetName::Cifar10 => "cifar-10",
             DatasetName::Cifar100 => "cifar-100",
+            DatasetName::Csv => "csv",
         }
     }
 
-    /// Shape of its images, and the number of classes.
-    pub fn shape_and_classes(self) -> (Shape, usize) {
-        match self {
+    /// Shape of its images, and the number of classes; `None` where the file has to be read to know them.
+    pub fn shape_and_classes(self) -> Option<(Shape, usize)> {
+        Some(match self {
             DatasetName::Digits => (Shape::image(1, 8, 8), 10),
             DatasetName::Mnist | DatasetName::FashionMnist => (Shape::image(1, 28, 28), 10),
             DatasetName::Cifar10 => (Shape::image(3, 32, 32), 10),
             DatasetName::Cifar100 => (Shape::image(3, 32, 32), 100),
-        }
+            DatasetName::Csv => return None,
+        })
     }
 
-    /// The data set called `name`.
+    /// The data set called `name`, unless it is the user's own.
     pub fn from_name(name: &str) -> Option<Self> {
         DatasetName::ALL.into_iter().find(|d| d.name() == name)
+    }
+}
+
+/// What a network is trained to give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// The class; the loss is the cross-entropy.
+    #[default]
+    Classification,
+    /// The number in a table's target column, standardised; the loss is the mean squared error.
+    Regression,
+    /// Its own standardised input; the loss is the mean squared error.
+    Autoencoder,
+}
+
+impl Objective {
+    /// The names with what they stand for.
+    pub const CHOICES: &[Choice] = &[
+        Choice::new("classification", "the class, with the cross-entropy"),
+        Choice::new("regression", "the number in a table's target column, standardised, with the mean squared error"),
+        Choice::new("autoencoder", "its own standardised input, with the mean squared error"),
+    ];
+
+    /// Whether it is the default, which a configuration need not name.
+    pub(in crate::task) fn is_classification(&self) -> bool {
+        *self == Objective::Classification
+    }
+
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Objective::Classification => "classification",
+            Objective::Regression => "regression",
+            Objective::Autoencoder => "autoencoder",
+        }
     }
 }
 

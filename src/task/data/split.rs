@@ -110,6 +110,16 @@ impl Splits {
         let part = |indices| examples(&dataset.train, indices, &scale);
         Ok(Splits { train, val_a: part(a), val_b: part(b), test })
     }
+
+    /// The same inputs, each of which is its own target.
+    pub fn autoencoding(self) -> Self {
+        let own = |part: Examples| {
+            let targets = Targets::Values { width: part.shape.len(), values: part.x.clone() };
+            Examples { targets, ..part }
+        };
+        let Splits { train, val_a, val_b, test } = self;
+        Splits { train: own(train), val_a: own(val_a), val_b: own(val_b), test: own(test) }
+    }
 }
 
 fn check(dataset: &Dataset, config: &SplitConfig) -> Result<()> {
@@ -130,7 +140,7 @@ fn check(dataset: &Dataset, config: &SplitConfig) -> Result<()> {
     Ok(())
 }
 
-fn shuffled(n: usize, rng: &mut Rng) -> Vec<usize> {
+pub(super) fn shuffled(n: usize, rng: &mut Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     order.shuffle(rng);
     order
@@ -166,8 +176,8 @@ fn examples(images: &Images, indices: &[usize], scale: &Scale) -> Examples {
     }
 }
 
-/// Replace exactly ⌊share·n⌋ labels by a uniformly drawn other class.
-fn add_label_noise(targets: &mut Targets, config: &SplitConfig) {
+/// Replace exactly ⌊share·n⌋ labels by a uniformly drawn other class. Numbers are left as they are.
+pub(super) fn add_label_noise(targets: &mut Targets, config: &SplitConfig) {
     let Targets::Classes { count, labels } = targets else { return };
     let mut rng = stream(config.data_seed, Purpose::Data, 1);
     let noised = (config.label_noise * labels.len() as f64) as usize;

@@ -1,0 +1,176 @@
+//! The description of a drawn task: everything that decides it, readable.
+
+use super::config::Family;
+use super::data::DataDraw;
+use super::power_law::PowerLawConfig;
+use crate::nn::{LayerSpec, OptimizerSpec};
+use serde::{Deserialize, Serialize};
+
+/// A task as it was drawn. With the real data sets that it names, it decides the task to the last bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrawnTask {
+    /// Name for people.
+    pub name: String,
+    /// Seed of its data.
+    pub seed: u64,
+    /// Decision intervals in a training.
+    pub horizon: usize,
+    /// Optimizer steps in an interval.
+    pub interval_steps: usize,
+    /// What is trained.
+    pub problem: Problem,
+}
+
+/// What a drawn task trains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Problem {
+    /// A network on examples.
+    Network(NetworkProblem),
+    /// Linear regression with a power-law spectrum.
+    PowerLaw(PowerLawConfig),
+}
+
+/// A network on examples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkProblem {
+    /// Where the examples come from.
+    pub data: DataDraw,
+    /// Numbers that go into the network for an example.
+    pub features: usize,
+    /// Numbers that come out: classes, or target values.
+    pub outputs: usize,
+    /// How many examples each part has.
+    pub sizes: Sizes,
+    /// Share of the training labels that are replaced by another class, in [0, 1].
+    pub label_noise: f64,
+    /// Factor of all inputs, after they were standardised.
+    pub input_scale: f64,
+    /// The network.
+    pub net: Net,
+    /// The optimizer.
+    pub optimizer: OptimizerSpec,
+    /// Examples in a batch.
+    pub batch_size: usize,
+}
+
+/// How many examples each part has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Training examples, N.
+    pub train: usize,
+    /// Validation A.
+    pub val_a: usize,
+    /// Validation B.
+    pub val_b: usize,
+    /// Test.
+    pub test: usize,
+}
+
+impl Sizes {
+    /// Examples in all parts.
+    pub fn total(&self) -> usize {
+        self.train + self.val_a + self.val_b + self.test
+    }
+}
+
+/// A perceptron whose hidden layers are all alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Net {
+    /// Hidden layers.
+    pub layers: usize,
+    /// Units of each.
+    pub width: usize,
+    /// tanh, otherwise ReLU.
+    pub tanh: bool,
+    /// Batch normalisation before each activation.
+    pub batch_norm: bool,
+    /// Probability that dropout zeroes a value behind each activation; 0 for no dropout.
+    pub dropout: f32,
+    /// Factor of the initial weights and biases of each dense layer, the output layer included.
+    pub init_gains: Vec<f32>,
+}
+
+impl Net {
+    /// The layers of a network with so many outputs.
+    pub fn layer_specs(&self, outputs: usize) -> Vec<LayerSpec> {
+        let mut specs = Vec::new();
+        for _ in 0..self.layers {
+            specs.push(LayerSpec::Dense { units: self.width });
+            specs.extend(self.batch_norm.then_some(LayerSpec::BatchNorm {}));
+            specs.push(if self.tanh { LayerSpec::Tanh {} } else { LayerSpec::Relu {} });
+            specs.extend((self.dropout > 0.0).then_some(LayerSpec::Dropout { p: self.dropout }));
+        }
+        specs.push(LayerSpec::Dense { units: outputs });
+        specs
+    }
+
+    /// A gain for each layer that has parameters: 1 for batch normalisation.
+    pub(super) fn parameter_gains(&self) -> Vec<f32> {
+        let (last, hidden) = self.init_gains.split_last().map_or((1.0, &[][..]), |(last, hidden)| (*last, hidden));
+        let of_layer = |gain: &f32| [Some(*gain), self.batch_norm.then_some(1.0)].into_iter().flatten();
+        hidden.iter().flat_map(of_layer).chain([last]).collect()
+    }
+
+    /// Weights that a batch is multiplied with, without biases and normalisation.
+    pub fn weights(&self, features: usize, outputs: usize) -> usize {
+        self.width * (features + (self.layers - 1) * self.width + outputs)
+    }
+}
+
+impl DrawnTask {
+    /// The family that it belongs to.
+    pub fn family(&self) -> Family {
+        match &self.problem {
+            Problem::Network(network) => network.data.family(),
+            Problem::PowerLaw(_) => Family::PowerLaw,
+        }
+    }
+
+    /// Optimizer steps in a training, T.
+    pub fn steps(&self) -> usize {
+        self.horizon * self.interval_steps
+    }
+
+    /// Trained values without biases and normalisation.
+    pub fn weights(&self) -> usize {
+        match &self.problem {
+            Problem::Network(n) => n.net.weights(n.features, n.outputs),
+            Problem::PowerLaw(p) => p.dimensions,
+        }
+    }
+
+    /// Floating-point operations of a training, estimated: 6 × steps × batch size × weights; of a power law, which draws a
+    /// number for each dimension and step instead, about 50 for each.
+    pub fn flops(&self) -> f64 {
+        match &self.problem {
+            Problem::Network(n) => n.flops(self.steps()),
+            Problem::PowerLaw(p) => (50 * self.steps() * p.dimensions) as f64,
+        }
+    }
+}
+
+impl NetworkProblem {
+    /// The optimizer in a word, in which SGD with momentum is `momentum` or `nesterov`.
+    pub fn optimizer_name(&self) -> &'static str {
+        match self.optimizer {
+            OptimizerSpec::Sgd { momentum, .. } if momentum == 0.0 => "sgd",
+            OptimizerSpec::Sgd { nesterov, .. } => {
+                if nesterov {
+                    "nesterov"
+                } else {
+                    "momentum"
+                }
+            }
+            OptimizerSpec::Adam { .. } => "adam",
+            OptimizerSpec::Adamw { .. } => "adamw",
+            OptimizerSpec::Rmsprop { .. } => "rmsprop",
+            _ => "other",
+        }
+    }
+
+    /// Floating-point operations of so many optimizer steps, estimated.
+    pub(super) fn flops(&self, steps: usize) -> f64 {
+        6.0 * steps as f64 * self.batch_size as f64 * self.net.weights(self.features, self.outputs) as f64
+    }
+}

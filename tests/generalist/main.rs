@@ -1,0 +1,4 @@
+//! Pretrained policies: formulation, environment, learning.
+
+mod formulation;
+mod learning;
