@@ -158,8 +158,8 @@ impl LoadedTask {
     /// Hash of everything that decides the task's results but method and seed. Its number and what is said about it are
     /// not part of it.
     pub fn identity(&self) -> String {
-        let SuiteTask { task, rescale, .. } = &self.task;
-        job_id(&serde_json::json!({ "version": RESULTS_VERSION, "task": task, "rescale": rescale }))
+        let task = self.source.identity();
+        job_id(&serde_json::json!({ "version": RESULTS_VERSION, "task": task, "rescale": self.task.rescale }))
     }
 }
 
