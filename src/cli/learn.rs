@@ -1,7 +1,7 @@
 //! Arguments of `lrpilot learn TASK|FILE`.
 
 use super::command::{CommandLine, compared};
-use super::{context, error::print, output, run_folder};
+use super::{context, error::print, generalist, output, run_folder};
 use crate::Result;
 use crate::run::sensitivity::sensitivities;
 use crate::run::session::{learn_in, planned_epochs};
@@ -39,6 +39,9 @@ pub struct LearnArgs {
 /// # Errors
 /// As [`crate::run::session::learn_in`].
 pub fn run(args: &LearnArgs, global: &super::GlobalArgs, stop: &StopFlag) -> Result<()> {
+    if args.task == generalist::NAME {
+        return generalist::run(args, global, stop);
+    }
     let config = context::load_config(&args.task, &args.set, args.seed)?;
     let source: Arc<dyn TaskSource> = context::source(&config, global)?;
     let planned = planned_epochs(&config, &source)?;

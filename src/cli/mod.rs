@@ -11,6 +11,7 @@ pub mod demo;
 pub mod error;
 pub mod evaluate;
 pub mod fetch;
+pub mod generalist;
 pub mod learn;
 pub mod output;
 pub mod paper;

@@ -3,6 +3,7 @@
 use crate::agent::PpoConfig;
 use crate::env::Masks;
 use crate::range::{self, Range};
+use crate::task::DistributionConfig;
 use crate::{Error, Result, limits};
 use lrpilot_core::generalist::{Base, Residual};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ use serde::{Deserialize, Serialize};
 pub struct GeneralistConfig {
     /// Seed of everything random.
     pub seed: u64,
+    /// The distribution of tasks.
+    pub tasks: DistributionConfig,
     /// The tasks whose responses the anchor is fitted to.
     pub bank: BankConfig,
     /// Budget and selection.
@@ -80,6 +83,7 @@ impl Default for GeneralistConfig {
     fn default() -> Self {
         GeneralistConfig {
             seed: 0,
+            tasks: DistributionConfig::default(),
             bank: BankConfig::default(),
             learn: GeneralistLearnConfig::default(),
             masks: Masks::default(),
@@ -140,6 +144,7 @@ impl GeneralistConfig {
     pub fn check(&self) -> Result<()> {
         let GeneralistLearnConfig { groups, updates, average, score_every, score_seeds } = self.learn;
         range::count("seed", self.seed, 0, limits::SEED)?;
+        self.tasks.check()?;
         range::count("bank.tasks", self.bank.tasks, 20, limits::TRIALS)?;
         range::check("bank.offset", self.bank.offset, Range::Finite)?;
         range::check("bank.ridge", self.bank.ridge, Range::Positive)?;

@@ -5,7 +5,7 @@ use super::drawn::{DrawnTask, NetworkProblem, Problem};
 use super::power_law::PowerLaw;
 use super::real::RealData;
 use crate::nn::model::ModelSpec;
-use crate::task::data::{DatasetName, SplitConfig, Splits};
+use crate::task::data::{DatasetName, Objective, SplitConfig, Splits};
 use crate::task::{Supervised, SupervisedConfig, Task, TaskSource, TaskSpec};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -94,6 +94,8 @@ fn supervised(drawn: &DrawnTask, problem: &NetworkProblem) -> SupervisedConfig {
     SupervisedConfig {
         name: drawn.name.clone(),
         dataset: DatasetName::Digits,
+        csv: None,
+        objective: Objective::Classification,
         data: SplitConfig {
             train_images: sizes.train,
             val_a: sizes.val_a,
