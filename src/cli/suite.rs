@@ -2,6 +2,7 @@
 
 use super::{GlobalArgs, context, error::print, output, run_folder};
 use crate::record::suite::{LeftOut, Reference, SuiteKind, SuiteResults, TaskRuns};
+use crate::report::format::significant;
 use crate::report::{suite as text, suite_page};
 use crate::run::stop::StopFlag;
 use crate::store::atomic::write_atomic;
@@ -161,6 +162,15 @@ fn run_suite(args: &RunArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
         ));
     };
     let contestants = contestants(&args.policy, first.spec().groups.len(), &tasks)?;
+    let options = SuiteOptions {
+        seed: suite.seed,
+        seeds: args.seeds as usize,
+        policies: &contestants,
+        controls: args.controls,
+        reference: reference.as_ref(),
+    };
+    // What would stop the run is said before a folder is made.
+    suite::check(&tasks, &options)?;
     let config = toml::to_string(&suite).map_err(|e| Error::Bug(format!("a suite cannot be written: {e}")))?;
     let hashes: Vec<&str> = contestants.iter().map(|c| c.sha256.as_str()).collect();
     let info = run_folder::describe(RunKind::Suite, format!("The suite “{}”", suite.name))
@@ -174,20 +184,13 @@ fn run_suite(args: &RunArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
             progress.message(&format!("task {} is left out: {}", left.number, left.reason));
         }
         by_cost(&mut tasks, args, &*progress)?;
-        let options = SuiteOptions {
-            seed: suite.seed,
-            seeds: args.seeds as usize,
-            policies: &contestants,
-            controls: args.controls,
-            reference: reference.as_ref(),
-        };
         let (store, host) = (Store::open(&files.results())?, context::host());
         let around = context::run_context(&*progress, stop, &host);
         let say = |task: &TaskRuns| progress.message(&format!("task {} ({}) is done", task.number, task.name));
         let runs = context::on_threads(global, || suite::run(&tasks, &options, Some(store), around, &say))?;
         let computed = reference.is_none().then(|| reference_of(&runs, info));
         if let Some(computed) = &computed {
-            write_json(&files.reference(), computed)?;
+            write_atomic(&files.reference(), reference_text(computed)?.as_bytes())?;
         }
         let source = reference.as_ref().map_or(String::new(), |r| format!("{} ({}, {})", r.command, r.date, r.machine));
         let (name, seed, command) = (&suite.name, suite.seed, &info.command);
@@ -214,6 +217,16 @@ pub(super) fn write_report(files: &RunFiles, info: &RunInfo, results: &SuiteResu
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string_pretty(value).map_err(|e| Error::Bug(format!("{}: {e}", path.display())))?;
     write_atomic(path, format!("{json}\n").as_bytes())
+}
+
+/// A reference as JSON with a line for each task.
+fn reference_text(reference: &Reference) -> Result<String> {
+    let Reference { command, version, machine, date, tasks } = reference;
+    let head = [("command", command), ("version", version), ("machine", machine), ("date", date)];
+    let head: Vec<String> = head.iter().map(|(key, text)| format!("\"{key}\": {}", serde_json::json!(text))).collect();
+    let lines = tasks.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+    let lines = lines.map_err(|e| Error::Bug(format!("the reference cannot be written: {e}")))?;
+    Ok(format!("{{{},\n\"tasks\": [\n{}\n]}}\n", head.join(",\n"), lines.join(",\n")))
 }
 
 fn read_reference(args: &RunArgs) -> Result<Reference> {
@@ -283,9 +296,10 @@ fn by_cost(tasks: &mut [LoadedTask], args: &RunArgs, progress: &dyn crate::recor
     for task in tasks.iter() {
         let seconds = seconds_of_training(task)?;
         progress.message(&format!(
-            "task {} ({}): {seconds:.2} s a training of {} steps",
+            "task {} ({}): {} s a training of {} steps",
             task.task.number,
             task.spec().name,
+            significant(seconds),
             task.spec().steps()
         ));
         costs.push((task.task.number, seconds));

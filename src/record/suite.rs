@@ -39,10 +39,12 @@ pub struct MethodRuns {
     pub test: Vec<f64>,
     /// Loss on the test set of the weights with the smallest loss on validation A, ≤ 2 L₀.
     pub stopped: Vec<f64>,
-    /// How many runs ended in NaN or infinity.
-    pub diverged: usize,
-    /// How many others ended with the loss of knowing nothing.
-    pub at_chance: usize,
+    /// Positions of the runs that ended in NaN or infinity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diverged: Vec<usize>,
+    /// Positions of the others that ended with the loss of knowing nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_chance: Vec<usize>,
 }
 
 /// The runs of all methods on one task.

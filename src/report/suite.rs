@@ -1,6 +1,6 @@
 //! The suite for a terminal of 80 columns: a ratio for each task, then the numbers over all tasks.
 
-use super::format::{learning_rate, significant, wrap};
+use super::format::{significant, wrap};
 use super::terminal::{align_right, empty_table};
 use crate::record::suite::{Aggregate, MethodScore, Score, SuiteKind, SuiteResults};
 
@@ -14,7 +14,7 @@ const COLUMNS: usize = 3;
 /// use lrpilot::{record::suite::SuiteResults, report::suite};
 /// let results: SuiteResults = serde_json::from_str(r#"{"suite": "sealed", "aggregate": null, "policies": [],
 ///     "seeds": 20, "left_out": [], "tasks": [], "methods": [], "profile_ratios": [], "command": "", "reference": ""}"#)?;
-/// assert!(suite::text(&results).contains("of 0 tasks"));
+/// assert!(suite::text(&results).contains("Of 0 tasks"));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 pub fn text(results: &SuiteResults) -> String {
@@ -104,36 +104,50 @@ pub(super) fn ratio(method: &MethodScore, number: usize) -> Option<f64> {
 fn task_table(results: &SuiteResults) -> String {
     let shown = shown(results);
     let mut table = empty_table(Some(WIDTH as u16));
-    let header = ["#", "task", "reference", "its LR", "its loss"].map(String::from);
+    let header = ["#", "task", "reference", "its loss"].map(String::from);
     table.set_header(header.into_iter().chain(shown.iter().map(|m| m.name.clone())));
     for task in &results.tasks {
         let unseen = if task.unseen.is_empty() { "" } else { " ✱" };
         let name = format!("{}{unseen}", task.name);
         let flat = if task.flat { " ~" } else { "" };
-        let row =
-            [task.number.to_string(), name, task.family.clone(), learning_rate(task.lr), significant(task.test_loss)];
+        let row = [task.number.to_string(), name, task.family.clone(), significant(task.test_loss)];
         let ratios = shown.iter().map(|m| ratio(m, task.number).map_or("—".into(), |r| format!("{r:.3}{flat}")));
         table.add_row(row.into_iter().chain(ratios));
     }
     align_right(&mut table, 3);
+    for column in 0..4 {
+        whole(&mut table, column);
+    }
     table.trim_fmt() + "\n" + &wrap("✱ holds what pretraining never sees; ~ any learning rate will do.", WIDTH, 2)
 }
 
 fn method_table(results: &SuiteResults) -> String {
     let mut table = empty_table(Some(WIDTH as u16));
-    table.set_header(["method", "IQM [95 %]", "mean", "worst", "stopped", "diverged"]);
+    table.set_header(["method", "IQM", "95 %", "mean", "worst (#)", "stopped", "div."]);
     for m in &results.methods {
         let Some(primary) = m.scores.first() else { continue };
         let stopped = m.scores.iter().find(|s| s.early_stopping);
         table.add_row([
             m.name.clone(),
-            format!("{:.3} [{:.3}, {:.3}]", primary.iqm, primary.runs_lo, primary.runs_hi),
+            format!("{:.3}", primary.iqm),
+            format!("{:.3}–{:.3}", primary.runs_lo, primary.runs_hi),
             format!("{:.3}", primary.mean),
-            m.worst.first().map_or("—".into(), |(task, ratio)| format!("{ratio:.3} (#{task})")),
+            m.worst.first().map_or("—".into(), |(task, ratio)| format!("{ratio:.2} ({task})")),
             stopped.map_or("—".into(), |s| format!("{:.3}", s.iqm)),
             m.diverged.to_string(),
         ]);
     }
     align_right(&mut table, 1);
-    table.trim_fmt()
+    for column in 1..7 {
+        whole(&mut table, column);
+    }
+    let explained = "stopped: IQM with early stopping for the method and the reference; div.: runs that diverged.";
+    table.trim_fmt() + "\n" + &wrap(explained, WIDTH, 2)
+}
+
+/// Keep the cells of a column on one line.
+fn whole(table: &mut comfy_table::Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_constraint(comfy_table::ColumnConstraint::ContentWidth);
+    }
 }

@@ -191,7 +191,7 @@ pub(super) fn method_score(tasks: &[TaskRuns], name: &str, ratios: &[f64], seed:
             test_loss: mean(&method.test),
             ratio: mean(d).exp(),
             stopped_ratio: mean(stopped).exp(),
-            diverged: method.diverged,
+            diverged: method.diverged.len(),
             normalised_regret: default_regret(task)?.map(|regret| mean(d) / regret),
         });
     }
@@ -211,7 +211,7 @@ pub(super) fn method_score(tasks: &[TaskRuns], name: &str, ratios: &[f64], seed:
         improvement_over: improvements(&of),
         normalised_regret: (!regrets.is_empty()).then(|| interquartile_mean(&regrets)),
         beats_untuned_share: share(&of, |(task, method)| beats_defaults(task, method)),
-        diverged: of.iter().map(|(_, m)| m.diverged).sum(),
+        diverged: of.iter().map(|(_, m)| m.diverged.len()).sum(),
         tasks: of_tasks,
         profile: ratios.iter().map(|x| share(&all, |d| d.exp() <= *x)).collect(),
     })
@@ -271,5 +271,159 @@ pub(super) fn aggregate(own: &MethodScore, starts: &[&MethodScore]) -> Aggregate
         worst: own.worst.first().map_or(f64::NAN, |(_, ratio)| *ratio),
         beats_untuned_share: own.beats_untuned_share,
         lr0_spread: (!starts.is_empty()).then_some(spread),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATIOS: [f64; 3] = [0.95, 1.0, 1.2];
+
+    fn method(name: &str, kind: SuiteKind, test: Vec<f64>) -> MethodRuns {
+        let family = name.split(' ').next().filter(|_| kind != SuiteKind::Policy).map(String::from);
+        let stopped = test.clone();
+        MethodRuns {
+            name: name.into(),
+            kind,
+            family,
+            first_lr: 0.1,
+            tuning_score: None,
+            test,
+            stopped,
+            diverged: Vec::new(),
+            at_chance: Vec::new(),
+        }
+    }
+
+    /// A task of untrained losses that are `scale` times 1, 2, 3, 4, on which the reference ends at a quarter of them and
+    /// `policy` at `factor` times that, with the floor taken into account: (L + ε) is `factor` times that of the reference.
+    fn task(number: usize, scale: f64, factor: f64) -> TaskRuns {
+        let untrained: Vec<f64> = (1..=4).map(|seed| scale * f64::from(seed)).collect();
+        let of = |share: f64| untrained.iter().map(|l0| l0 * (share * 0.26 - FLOOR)).collect::<Vec<f64>>();
+        let tuned = |name: &str, share: f64, score: f64| MethodRuns {
+            tuning_score: Some(score),
+            ..method(name, SuiteKind::Tuned, of(share))
+        };
+        TaskRuns {
+            number,
+            name: format!("task {number}"),
+            regime: String::new(),
+            unseen: Vec::new(),
+            identity: number.to_string(),
+            untrained: untrained.clone(),
+            methods: vec![
+                tuned("constant (tuned)", 1.1, -1.0),
+                tuned("cosine (tuned)", 1.0, -2.0),
+                tuned("plateau (tuned)", 0.97, -1.5),
+                tuned("linear (tuned)", 0.9, -3.0),
+                method("constant (default)", SuiteKind::Default, of(2.0)),
+                method("cosine (default)", SuiteKind::Default, of(0.98)),
+                method("policy", SuiteKind::Policy, of(factor)),
+            ],
+        }
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-12
+    }
+
+    #[test]
+    fn the_reference_itself_scores_exactly_one() {
+        let tasks = [task(1, 1.0, 1.0), task(2, 30.0, 1.0)];
+        for name in ["cosine (tuned)", "policy"] {
+            let score = method_score(&tasks, name, &RATIOS, 7).unwrap();
+            let s = &score.scores[0];
+            assert_eq!([s.iqm, s.mean, s.runs_lo, s.runs_hi, s.tasks_lo, s.tasks_hi], [1.0; 6], "{name}");
+            assert_eq!(score.better_equal_worse, [0.0, 1.0, 0.0]);
+            assert_eq!(score.profile, [0.0, 1.0, 1.0]);
+        }
+    }
+
+    /// (L + ε) of 0.9 and 1.3 times the reference's on two tasks of four seeds each: the middle half of the eight is two of
+    /// each, so the interquartile mean of ln is that of both tasks, as is the mean.
+    #[test]
+    fn ratios_come_out_as_they_were_put_in() {
+        let nine = method_score(&[task(1, 1.0, 0.9), task(2, 5.0, 0.9)], "policy", &RATIOS, 7).unwrap();
+        assert!(close(nine.scores[0].iqm, 0.9) && close(nine.scores[0].mean, 0.9), "{:?}", nine.scores[0]);
+        assert!(close(nine.scores[0].tasks_hi, 0.9) && nine.profile == [1.0, 1.0, 1.0]);
+        let tasks = [task(1, 1.0, 0.9), task(2, 5.0, 1.3)];
+        let mixed = method_score(&tasks, "policy", &RATIOS, 7).unwrap();
+        let expected = (0.9f64 * 1.3).sqrt();
+        assert!(close(mixed.scores[0].iqm, expected) && close(mixed.scores[0].mean, expected));
+        assert!(close(mixed.scores[0].tasks_lo, 0.9) && close(mixed.scores[0].tasks_hi, 1.3), "either task alone");
+        assert!(close(mixed.scores[0].runs_lo, expected), "runs of a task are equal, so other runs change nothing");
+        assert_eq!((mixed.worst[0].0, mixed.better_equal_worse), (2, [0.5, 0.0, 0.5]));
+        assert!(close(mixed.worst[0].1, 1.3) && mixed.profile == [0.5, 0.5, 0.5]);
+        // The default constant is at twice the reference on both: ln 0.9 / ln 2 and ln 1.3 / ln 2.
+        assert!(close(mixed.tasks[0].normalised_regret.unwrap(), 0.9f64.ln() / 2f64.ln()));
+        // The other default is at 0.98.
+        assert!(close(mixed.beats_untuned_share, 0.5));
+        let aggregate = aggregate(&mixed, &[&nine]);
+        assert!(close(aggregate.lr0_spread.unwrap(), expected / 0.9 - 1.0) && close(aggregate.worst, 1.3));
+        assert_eq!((aggregate.tasks, aggregate.diverged), (2, 0));
+    }
+
+    /// Cosine has the best tuning score of the first five families, plateau the smallest losses among them; linear, the
+    /// sixth, is best by both.
+    #[test]
+    fn each_reference_is_another_method() {
+        let task = task(1, 1.0, 1.0);
+        let of = |choice, families| {
+            let against = Against { choice, families, early_stopping: false };
+            reference(&task, against).unwrap().name.clone()
+        };
+        assert_eq!(of(Choice::Tuning, 5), "cosine (tuned)");
+        assert_eq!(of(Choice::Hindsight, 5), "plateau (tuned)");
+        assert_eq!(
+            (of(Choice::Tuning, 7), of(Choice::Hindsight, 7)),
+            ("linear (tuned)".into(), "linear (tuned)".into())
+        );
+        let known = task_reference(&task).unwrap();
+        assert_eq!((known.family.as_str(), known.hindsight_family.as_str(), known.flat), ("cosine", "plateau", false));
+    }
+
+    /// With the default at 1.001 ± 0.01 of the reference, nothing is to be gained.
+    #[test]
+    fn a_task_on_which_the_default_does_as_well_is_flat() {
+        let mut task = task(1, 1.0, 1.0);
+        let noise = [0.99, 1.012, 0.991, 1.011];
+        let reference = task.methods[1].test.clone();
+        task.methods[4].test = reference.iter().zip(noise).map(|(loss, factor)| loss * factor).collect();
+        assert!(task_reference(&task).unwrap().flat);
+        let score = method_score(&[task], "policy", &RATIOS, 1).unwrap();
+        assert_eq!((score.normalised_regret, score.tasks[0].normalised_regret), (None, None));
+    }
+
+    /// By the definition, seed by seed: 0 and 0.5 count a win and half a win.
+    #[test]
+    fn the_chance_of_improvement_counts_seeds_and_halves_ties() {
+        let mut task = task(1, 1.0, 1.0);
+        let cosine = task.methods[1].test.clone();
+        task.methods[6].test = vec![cosine[0] * 0.5, cosine[1], cosine[2] * 2.0, cosine[3] * 2.0];
+        let score = method_score(&[task], "policy", &RATIOS, 1).unwrap();
+        let over = score.improvement_over.iter().find(|(name, _)| name == "cosine (tuned)").unwrap();
+        assert_eq!(over.1, (1.0 + 0.5) / 4.0);
+    }
+
+    /// The slow definition of the score on uneven losses: every difference by hand, sorted, a quarter cut from each end.
+    #[test]
+    fn the_score_equals_its_slow_definition() {
+        let mut tasks = [task(1, 1.0, 1.0), task(2, 3.0, 1.0), task(3, 0.2, 1.0)];
+        let mut all = Vec::new();
+        for (t, task) in tasks.iter_mut().enumerate() {
+            for j in 0..4 {
+                let loss = 0.1 + 0.37 * ((7 * t + 3 * j) % 5) as f64;
+                task.methods[6].test[j] = loss * task.untrained[j];
+                let epsilon = 0.01 * task.untrained[j];
+                all.push((loss * task.untrained[j] + epsilon).ln() - (task.methods[1].test[j] + epsilon).ln());
+            }
+        }
+        all.sort_by(f64::total_cmp);
+        let slow = (all[3..9].iter().sum::<f64>() / 6.0).exp();
+        let score = method_score(&tasks, "policy", &RATIOS, 1).unwrap();
+        assert!(close(score.scores[0].iqm, slow), "{} {slow}", score.scores[0].iqm);
+        assert!(score.scores[0].runs_lo <= slow && slow <= score.scores[0].runs_hi);
+        assert_eq!(score.scores.len(), 8, "two choices, two sets of families, with and without early stopping");
     }
 }

@@ -16,7 +16,7 @@ mod work;
 
 pub use method::{Contestant, Drive, Family, Free, STARTS};
 pub use rescaled::{Rescale, Rescaled};
-pub use run::{SuiteOptions, run, trainings};
+pub use run::{SuiteOptions, check, run, trainings};
 pub use tasks::{LoadedTask, Suite, SuiteTask};
 pub use train::{INTERVALS, Look, Training, train};
 pub use work::SuiteRun;

@@ -56,9 +56,6 @@ pub fn run(
     context: RunContext<'_>,
     on_task: &(dyn Fn(&TaskRuns) + Sync),
 ) -> Result<Vec<TaskRuns>> {
-    for task in tasks {
-        known(task, options)?;
-    }
     let SuiteOptions { policies, seeds, controls, reference, .. } = options;
     let planned = trainings(policies.len(), *seeds, reference.is_none(), *controls);
     context.progress.start((tasks.len() * planned) as u64 * INTERVALS, "suite");
@@ -91,6 +88,14 @@ pub fn run(
     Ok(runs)
 }
 
+/// Whether the reference knows every task with enough seeds, before anything is run.
+///
+/// # Errors
+/// [`Error::Config`] naming the first task that it does not.
+pub fn check(tasks: &[LoadedTask], options: &SuiteOptions<'_>) -> Result<()> {
+    tasks.iter().try_for_each(|task| known(task, options).map(drop))
+}
+
 /// The reference's runs of a task, cut to the seeds that are asked for; `None` where everything is computed.
 fn known(task: &LoadedTask, options: &SuiteOptions<'_>) -> Result<Option<TaskRuns>> {
     let Some(reference) = options.reference else { return Ok(None) };
@@ -114,6 +119,8 @@ fn known(task: &LoadedTask, options: &SuiteOptions<'_>) -> Result<Option<TaskRun
     for method in &mut known.methods {
         method.test.truncate(seeds);
         method.stopped.truncate(seeds);
+        method.diverged.retain(|i| *i < seeds);
+        method.at_chance.retain(|i| *i < seeds);
     }
     Ok(Some(known))
 }
@@ -129,7 +136,7 @@ fn standard_methods(work: &mut Work<'_>, task: &LoadedTask, options: &SuiteOptio
         {
             let drive = family.drive(lr, spec.steps());
             let runs = on_seeds(work, task, &name, None, |_| drive.clone(), &seeds)?;
-            untrained = runs.iter().map(|run| run.untrained).collect();
+            untrained = runs.iter().map(|run| kept(run.untrained)).collect();
             let kind = if score.is_some() { SuiteKind::Tuned } else { SuiteKind::Default };
             let family = Some(family.name().to_owned());
             methods.push(MethodRuns { family, tuning_score: score, ..method_runs(name, kind, &runs) });
@@ -175,7 +182,10 @@ fn tuned(work: &mut Work<'_>, task: &LoadedTask, family: Family, seed: u64) -> R
             losses[*k].push(run.val_b);
             untrained = run.untrained;
         }
-        field = tune::survivors(&losses, FLOOR * untrained);
+        if seeds.start == 0 {
+            field = tune::survivors(&losses, FLOOR * untrained);
+            work.skip((levels.len() - field.len()) * (tune::SEEDS - tune::FIRST));
+        }
     }
     let (best, score) = tune::winner(&losses, FLOOR * untrained);
     Ok((levels[best], score))
@@ -201,8 +211,13 @@ fn on_seeds(
     work.run(task, &jobs)
 }
 
+/// A loss to the seven digits that results keep.
+fn kept(loss: f64) -> f64 {
+    format!("{loss:.6e}").parse().unwrap_or(loss)
+}
+
 fn method_runs(name: String, kind: SuiteKind, runs: &[Training]) -> MethodRuns {
-    let of = |loss: fn(&Training) -> Option<f64>| runs.iter().map(|r| loss(r).unwrap_or(f64::NAN)).collect();
+    let of = |loss: fn(&Training) -> Option<f64>| runs.iter().map(|r| kept(loss(r).unwrap_or(f64::NAN))).collect();
     MethodRuns {
         name,
         kind,
@@ -211,8 +226,8 @@ fn method_runs(name: String, kind: SuiteKind, runs: &[Training]) -> MethodRuns {
         tuning_score: None,
         test: of(|r| r.test),
         stopped: of(|r| r.stopped),
-        diverged: runs.iter().filter(|r| r.diverged).count(),
-        at_chance: runs.iter().filter(|r| r.at_chance).count(),
+        diverged: (0..runs.len()).filter(|i| runs[*i].diverged).collect(),
+        at_chance: (0..runs.len()).filter(|i| runs[*i].at_chance).collect(),
     }
 }
 

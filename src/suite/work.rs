@@ -66,6 +66,11 @@ impl<'a> Work<'a> {
         Ok(Work { store, done, context })
     }
 
+    /// Tell progress of planned trainings that turned out not to be needed.
+    pub fn skip(&self, trainings: usize) {
+        self.context.progress.advance(trainings as u64 * INTERVALS);
+    }
+
     /// The trainings of `jobs` on `task`, in their order.
     pub fn run(&mut self, task: &LoadedTask, jobs: &[SuiteJob]) -> Result<Vec<Training>> {
         let identity = task.identity();
