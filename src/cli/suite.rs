@@ -10,7 +10,7 @@ use crate::store::files::RunFiles;
 use crate::store::identity::sha256_hex;
 use crate::store::journal::Store;
 use crate::store::run_info::{RunInfo, RunKind};
-use crate::suite::{self, Contestant, LoadedTask, Origin, Suite, SuiteOptions};
+use crate::suite::{self, Contestant, LoadedTask, Origin, Suite, SuiteOptions, SuiteTask};
 use crate::{Error, Result};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
@@ -102,7 +102,7 @@ fn load(suite: &Suite, global: &GlobalArgs) -> Result<(Vec<LoadedTask>, Vec<Left
         match LoadedTask::new(task, &root) {
             Ok(task) => loaded.push(task),
             Err(error) if is_missing(&error) => {
-                let reason = super::error::with_commands(error, global).to_string();
+                let reason = reason(suite, task, error, global);
                 left_out.push(LeftOut { number, name: task.task.name().to_owned(), reason });
             }
             Err(Error::Config { place, message, remedy }) => {
@@ -112,6 +112,15 @@ fn load(suite: &Suite, global: &GlobalArgs) -> Result<(Vec<LoadedTask>, Vec<Left
         }
     }
     Ok((loaded, left_out))
+}
+
+/// What is missing and how to get it.
+fn reason(suite: &Suite, task: &SuiteTask, error: Error, global: &GlobalArgs) -> String {
+    let is_table = task.task.supervised().is_some_and(|c| c.csv.is_some());
+    match (error, &suite.tables) {
+        (Error::Data { path, message, .. }, Some(tables)) if is_table => Error::data(path, message, tables).to_string(),
+        (error, _) => super::error::with_commands(error, global).to_string(),
+    }
 }
 
 /// Whether an error says that a file is not there.
@@ -171,7 +180,9 @@ fn run_suite(args: &RunArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
     };
     // What would stop the run is said before a folder is made.
     suite::check(&tasks, &options)?;
-    let config = toml::to_string(&suite).map_err(|e| Error::Bug(format!("a suite cannot be written: {e}")))?;
+    // Where tables come from decides nothing.
+    let config = toml::to_string(&Suite { tables: None, ..suite.clone() })
+        .map_err(|e| Error::Bug(format!("a suite cannot be written: {e}")))?;
     let hashes: Vec<&str> = contestants.iter().map(|c| c.sha256.as_str()).collect();
     let info = run_folder::describe(RunKind::Suite, format!("The suite “{}”", suite.name))
         .with_option("policies (sha256)", hashes.join(", "))

@@ -169,6 +169,26 @@ mod tests {
         assert_eq!(twin.advance(&Hyperparameters::lr(0.8)).unwrap(), again);
     }
 
+    /// The factors of the sealed suite on a network: 50 is 1000 times 0.05, so even the bits are the same.
+    #[test]
+    fn a_network_trained_by_sgd_has_the_same_losses_times_ten() {
+        let digits = || {
+            let TaskConfig::Supervised(mut config) = crate::task::Preset::Digits.config() else { unreachable!() };
+            config.model = crate::nn::model::ModelSpec::Name("mlp-4".into());
+            ConfiguredTask::new(&TaskConfig::Supervised(config), None).unwrap().task(0).unwrap()
+        };
+        let rescale = Rescale { weights: 100.0, loss: 10.0 };
+        let (mut one, mut twin) = (digits(), Rescaled::new(digits(), rescale).unwrap());
+        let (a, b) = (one.reset(5).unwrap(), twin.reset(5).unwrap());
+        let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-12;
+        assert!(close(a.loss() * 10.0, b.loss()) && close(a.grad_norms[0] / 10.0, b.grad_norms[0]));
+        // ‖w‖/‖g‖ is what the anchor is made of: ρ²/c times as large, like the learning rate.
+        assert!(close(a.weight_norms[1] / a.grad_norms[1] * 1000.0, b.weight_norms[1] / b.grad_norms[1]));
+        let (a, b) = (Hyperparameters::lr(0.05), Hyperparameters::lr(50.0));
+        let (a, b) = (one.advance(&a).unwrap(), twin.advance(&b).unwrap());
+        assert!(close(a.loss() * 10.0, b.loss()) && close(a.update_norms[0] * 100.0, b.update_norms[0]));
+    }
+
     #[test]
     fn factors_are_positive_and_the_optimizer_is_sgd() {
         let wrong = Rescaled::new(quadratic(), Rescale { weights: 0.0, loss: 1.0 }).err().unwrap();

@@ -26,6 +26,9 @@ pub struct Suite {
     pub name: String,
     /// Seed from which those of tuning and of the fresh runs follow.
     pub seed: u64,
+    /// Where to get the tables that the tasks name, for people who do not have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<String>,
     /// The tasks, with numbers of their own.
     pub tasks: Vec<SuiteTask>,
 }
