@@ -156,7 +156,7 @@ pub(super) fn default_name(family: Family) -> String {
 /// A schedule that is put to the test on every task, such as a policy.
 #[derive(Clone, Debug)]
 pub struct Contestant {
-    /// Name for people, and the file that it is kept under in results.
+    /// Name for people, unique among contestants.
     pub name: String,
     /// sha256 of its file.
     pub sha256: String,
