@@ -69,4 +69,6 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../docs/guide/own-loop.md")]
     struct OwnLoop;
+    #[doc = include_str!("../docs/guide/guard.md")]
+    struct Guard;
 }

@@ -23,6 +23,7 @@ pub mod schedule_arg;
 pub mod signals;
 pub mod suite;
 pub mod tasks;
+pub mod tasks_sample;
 pub mod text;
 
 use crate::run::stop::StopFlag;

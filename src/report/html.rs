@@ -41,6 +41,15 @@ pub struct Origin {
     pub machine: String,
 }
 
+impl Origin {
+    /// What is known, with names; `command` stands in for a command that is not.
+    pub(super) fn rows<'a>(&'a self, command: &'a str) -> Vec<(&'static str, &'a str)> {
+        let command = if self.command.is_empty() { command } else { &self.command };
+        let rows = [("Command", command), ("Version", &self.version), ("Machine", &self.machine)];
+        rows.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+    }
+}
+
 /// The template's context: only strings and lists, all decisions are made before.
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -160,7 +169,7 @@ pub fn render(input: &ReportInput) -> Result<String> {
         histories_left_out,
         training,
         sensitivities: sensitivity_bars(sensitivities),
-        origin: origin_rows(origin, comparison),
+        origin: origin.rows(comparison.map_or("", |c| &c.command)),
         data: script_json(&charts)?,
         style: include_str!("../../templates/report.css"),
         script: include_str!("../../templates/report.js"),
@@ -312,11 +321,4 @@ fn sensitivity_bars(sensitivities: &[Sensitivity]) -> Vec<SensitivityBar<'_>> {
         negative: s.sensitivity < 0.0,
     });
     bars.collect()
-}
-
-pub(super) fn origin_rows<'a>(origin: &'a Origin, comparison: Option<&'a Comparison>) -> Vec<(&'static str, &'a str)> {
-    let Origin { command, version, machine } = origin;
-    let command = if command.is_empty() { comparison.map_or("", |c| &c.command) } else { command };
-    let rows = [("Command", command), ("Version", version), ("Machine", machine)];
-    rows.into_iter().filter(|(_, text)| !text.is_empty()).collect()
 }

@@ -5,6 +5,7 @@
 
 pub mod axis;
 pub mod chart;
+pub mod distribution;
 pub mod format;
 pub mod html;
 #[cfg(feature = "cli")]

@@ -10,22 +10,23 @@ use crate::nn::kernels::sums::{BLOCK, LANES};
 use crate::range::{self, Range};
 use serde::{Deserialize, Serialize};
 
-/// Places in [`OptimizerState::scalars`]: the estimate d, the largest estimate without the limit of its growth, the numerator
-/// of the estimate, and the step size of the last step.
+/// Places in [`OptimizerState::scalars`]: the estimate d, which never falls, the numerator of the estimate, and the step size of
+/// the last step.
 const D: usize = 0;
-const D_MAX: usize = 1;
-const NUMERATOR: usize = 2;
-const STEP_SIZE: usize = 3;
+const NUMERATOR: usize = 1;
+const STEP_SIZE: usize = 2;
 
 /// The settings, with the names and defaults of the authors' package `prodigyopt`. In TOML: `{ type = "prodigy", d_coef = 2.0 }`.
 /// [`ProdigyConfig::KEYS`] has the ranges, and `lrpilot config` prints them with the defaults.
+///
+/// The package's `slice_p`, `beta3` and `growth_rate` are not offered and have their defaults: nothing is left out of the
+/// sums, β₃ is √β₂, and d may grow without limit. With β₁ = 0 the package multiplies the gradient by the estimate after the
+/// step's update; here it is the one before, as with every other β₁.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProdigyConfig {
     /// Decay rates (β₁, β₂) of the moments.
     pub betas: (f64, f64),
-    /// Decay rate β₃ of the sums from which d is estimated; √β₂ if absent.
-    pub beta3: Option<f64>,
     /// d·ε is added to the denominator.
     pub eps: f64,
     /// Weight decay.
@@ -40,15 +41,12 @@ pub struct ProdigyConfig {
     pub d0: f64,
     /// Factor of the estimate.
     pub d_coef: f64,
-    /// Most by which d may grow in a step, as a factor; unlimited if absent.
-    pub growth_rate: Option<f64>,
 }
 
 impl Default for ProdigyConfig {
     fn default() -> Self {
         ProdigyConfig {
             betas: (0.9, 0.999),
-            beta3: None,
             eps: 1e-8,
             weight_decay: 0.0,
             decouple: true,
@@ -56,7 +54,6 @@ impl Default for ProdigyConfig {
             safeguard_warmup: false,
             d0: 1e-6,
             d_coef: 1.0,
-            growth_rate: None,
         }
     }
 }
@@ -65,7 +62,6 @@ impl ProdigyConfig {
     /// The keys of the optimizer `prodigy`.
     pub const KEYS: &[Key] = &[
         Key::new("betas", Allowed::Pair(Range::BelowOne), "decay rates of the two moments"),
-        Key::optional("beta3", Allowed::Number(Range::BelowOne), "decay rate of the sums that estimate d", "√β₂"),
         Key::new("eps", Allowed::Number(Range::Positive), "d times this is added to the denominator"),
         Key::new("weight_decay", Allowed::Number(Range::NotNegative), "weight decay"),
         Key::new("decouple", Allowed::Flag, "decoupled weight decay, not an L2 penalty"),
@@ -73,7 +69,6 @@ impl ProdigyConfig {
         Key::new("safeguard_warmup", Allowed::Flag, "estimate d in a way that bears a warm-up"),
         Key::new("d0", Allowed::Number(Range::Positive), "first estimate of the distance d"),
         Key::new("d_coef", Allowed::Number(Range::Positive), "factor of the estimate"),
-        Key::optional("growth_rate", Allowed::Number(Range::AtLeastOne), "most growth of d in a step", "no limit"),
     ];
 
     /// Check what the types do not say.
@@ -84,17 +79,15 @@ impl ProdigyConfig {
         let check = |key: &str, v: f64, range: Range| range::check(format_args!("optimizer.{key}"), v, range);
         check("betas", self.betas.0, Range::BelowOne)?;
         check("betas", self.betas.1, Range::BelowOne)?;
-        self.beta3.map_or(Ok(()), |v| check("beta3", v, Range::BelowOne))?;
         check("eps", self.eps, Range::Positive)?;
         check("weight_decay", self.weight_decay, Range::NotNegative)?;
         check("d0", self.d0, Range::Positive)?;
-        check("d_coef", self.d_coef, Range::Positive)?;
-        self.growth_rate.map_or(Ok(()), |v| check("growth_rate", v, Range::AtLeastOne))
+        check("d_coef", self.d_coef, Range::Positive)
     }
 
     /// The scalars before the first step.
     pub(super) fn scalars(&self) -> Vec<f64> {
-        vec![self.d0, self.d0, 0.0, 0.0]
+        vec![self.d0, 0.0, 0.0]
     }
 
     /// The first half of a step: takes the gradient into the moments and into the estimate of d. It returns whether there is
@@ -113,7 +106,7 @@ impl ProdigyConfig {
             return false;
         }
         let step_size = d * lr * if self.use_bias_correction { self.bias_correction(k + 1) } else { 1.0 };
-        let beta3 = self.beta3.unwrap_or_else(|| self.betas.1.sqrt());
+        let beta3 = self.betas.1.sqrt();
         let gain = d / self.d0 * if self.safeguard_warmup { d } else { step_size };
         let [correlation, size] = self.take_in(w, g, tensors, (d, beta3 as f32, gain as f32));
         if size == 0.0 {
@@ -121,10 +114,7 @@ impl ProdigyConfig {
         }
         let numerator = beta3 * state.scalars[NUMERATOR] + d / self.d0 * step_size * correlation;
         let estimate = self.d_coef * numerator / size;
-        let grown_from = if d == self.d0 { d.max(estimate) } else { d };
-        let d_max = state.scalars[D_MAX].max(estimate);
-        let d = self.growth_rate.map_or(d_max, |rate| d_max.min(grown_from * rate));
-        state.scalars.copy_from_slice(&[d, d_max, numerator, step_size]);
+        state.scalars.copy_from_slice(&[d.max(estimate), numerator, step_size]);
         true
     }
 
@@ -166,7 +156,11 @@ impl ProdigyConfig {
         let (step_size, eps) = (scalars[STEP_SIZE] as f32, (scalars[D] * self.eps) as f32);
         let decay = if self.decouple { (self.weight_decay * scalars[STEP_SIZE]) as f32 } else { 0.0 };
         let [_, _, mean, square] = tensors;
-        apply(w, g, [mean, square], move |w, _, [m, v]| decay * w + step_size * *m / (v.sqrt() + eps))
+        apply(w, g, [mean, square], move |w, _, [m, v]| {
+            // While d is tiny, a step is not much more than the rounding of a weight, and d is estimated from such steps. So
+            // the decayed weight is rounded before the step, as the package does; w less the difference is exactly it.
+            w - ((w - decay * w) - step_size * *m / (v.sqrt() + eps))
+        })
     }
 }
 

@@ -24,7 +24,7 @@ pub enum DataDraw {
         classes: usize,
         /// Clouds of a class.
         modes: usize,
-        /// Distance between centres, over √8 standard deviations of a cloud.
+        /// Typical distance between centres, in units of √8 standard deviations of a cloud.
         separation: f64,
         /// Largest over smallest standard deviation of the inputs within a cloud.
         condition: f64,

@@ -154,7 +154,7 @@ impl NetworkProblem {
     /// The optimizer in a word, in which SGD with momentum is `momentum` or `nesterov`.
     pub fn optimizer_name(&self) -> &'static str {
         match self.optimizer {
-            OptimizerSpec::Sgd { momentum, .. } if momentum == 0.0 => "sgd",
+            OptimizerSpec::Sgd { momentum: 0.0, .. } => "sgd",
             OptimizerSpec::Sgd { nesterov, .. } => {
                 if nesterov {
                     "nesterov"
