@@ -82,6 +82,8 @@ def optimizer_of(spec: dict, parameters) -> torch.optim.Optimizer:
         "sgd": torch.optim.SGD,
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
+        "nadam": torch.optim.NAdam,
+        "radam": torch.optim.RAdam,
         "adadelta": torch.optim.Adadelta,
         "adagrad": torch.optim.Adagrad,
         "rmsprop": torch.optim.RMSprop,

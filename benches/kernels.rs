@@ -193,7 +193,8 @@ fn cross_entropy_and_gradient(bencher: Bencher, classes: usize) {
 }
 
 /// A step of each optimizer on mnist-mlp's 101,770 parameters; items are parameters.
-#[divan::bench(args = ["sgd", "sgd with momentum", "adam", "adamw", "adadelta", "adagrad", "rmsprop"])]
+#[divan::bench(args = ["sgd", "sgd with momentum", "adam", "adamw", "nadam", "radam", "adadelta", "adagrad", "rmsprop",
+    "prodigy", "schedule-free-sgd", "schedule-free-adamw"])]
 fn optimizer_step(bencher: Bencher, name: &str) {
     const PARAMETERS: usize = 101_770;
     let toml = match name {

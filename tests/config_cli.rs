@@ -172,9 +172,9 @@ fn the_listed_keys_are_those_that_are_read() {
             }
         }
     });
-    // The file and 4 tables with keys of their own, data, a hyperparameter, 3 tasks, 7 optimizers, 9 layers, 5 actions,
+    // The file and 4 tables with keys of their own, data, csv, a hyperparameter, 3 tasks, 12 optimizers, 9 layers, 5 actions,
     // 3 rewards, 2 divergences, 4 starts; less [task] and [task.optimizer], which are their variants.
-    assert_eq!(seen, 1 + 3 + 1 + 1 + 3 + 7 + 9 + 5 + 3 + 2 + 4);
+    assert_eq!(seen, 1 + 3 + 2 + 1 + 3 + 12 + 9 + 5 + 3 + 2 + 4);
 }
 
 fn numbers_outside(range: Range) -> Vec<f64> {
@@ -310,9 +310,9 @@ fn explanations_have_the_alternatives_and_their_keys() {
     assert_eq!(printed(&["config", "--explain", "env.action.type"]), action);
     let drift = printed(&["config", "--explain", "env.action.drift"]);
     assert!(drift.contains("drift") && drift.contains("step: ") && !drift.contains("residual"), "{drift}");
-    // SGD and RMSprop have one, and nothing else.
+    // SGD, Schedule-Free SGD and RMSprop have one, and nothing else.
     let momentum = printed(&["config", "--explain", "task.optimizer.momentum"]);
-    assert_eq!(momentum.matches("task.optimizer.momentum (").count(), 2, "{momentum}");
+    assert_eq!(momentum.matches("task.optimizer.momentum (").count(), 3, "{momentum}");
     assert!(momentum.contains("\"sgd\"") && momentum.contains("\"rmsprop\"") && momentum.contains("default 0.0"));
     let units = printed(&["config", "--explain", "task.model[3].units"]);
     assert!(units.contains("required") && units.contains("1 to 1,000,000"), "{units}");
@@ -322,6 +322,15 @@ fn explanations_have_the_alternatives_and_their_keys() {
     assert!(steps.contains("default 25 (formulation paper: 2048)"), "{steps}");
     let steps = printed(&["config", "digits", "--set", "env.formulation=paper", "--explain", "ppo.n_steps"]);
     assert!(steps.contains("default 2048 (formulation pilot: 25)"), "{steps}");
+    // A table that the configuration at hand does not have.
+    let csv = printed(&["config", "--explain", "task.csv"]);
+    for words in
+        ["path: required", "separator: default \",\"", "header: default false", "missing: default [\"\", \"?\"]"]
+    {
+        assert!(csv.contains(words), "{words}: {csv}");
+    }
+    let target = printed(&["config", "--explain", "task.csv.target"]);
+    assert!(target.contains("a column's name, or its number counted from 1"), "{target}");
     for key in RunConfig::KEYS.iter().map(|key| key.name).chain(["env.hyperparameters.min", "task.optimizer.sls.c"]) {
         let text = printed(&["config", "--explain", key]);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
@@ -369,10 +378,13 @@ fn lists_fit_a_terminal_and_name_what_there_is() {
     assert_eq!(there("digits")["data_present"], true);
     assert_eq!((&there("digits")["horizon"], &there("digits")["optimizer"]), (&50.into(), &"sgd".into()));
     assert_eq!(there("noisy-quadratic")["model"], serde_json::Value::Null);
-    // PyTorch's defaults: Adadelta 1, Adagrad and RMSprop 0.01, else 0.001 (torch.optim); the line search takes none.
+    // PyTorch's defaults: Adadelta 1, Adagrad and RMSprop 0.01, NAdam 0.002, else 0.001 (torch.optim); those of `prodigyopt`
+    // and `schedulefree`; the line search takes none.
     let lrs: Vec<_> = json["optimizers"].as_array().unwrap().iter().map(|o| o["default_lr"].as_f64()).collect();
     let lr = |name: &str| lrs[OptimizerSpec::VARIANTS.iter().position(|v| v.name == name).unwrap()];
     assert_eq!((lr("sgd"), lr("adadelta"), lr("adagrad"), lr("sls")), (Some(1e-3), Some(1.0), Some(1e-2), None));
+    assert_eq!((lr("nadam"), lr("radam"), lr("prodigy")), (Some(2e-3), Some(1e-3), Some(1.0)));
+    assert_eq!((lr("schedule-free-sgd"), lr("schedule-free-adamw")), (Some(1.0), Some(2.5e-3)));
 }
 
 /// A listed name can be used: models are built, and files that are there are seen.

@@ -201,6 +201,33 @@ proptest! {
     }
 }
 
+/// A network that predicts two numbers, and its mean squared error: rows of few examples, every parameter.
+#[test]
+fn a_regression() {
+    use lrpilot::nn::Network;
+    use lrpilot::task::data::Targets;
+    let (batch, inputs) = (5, 3);
+    let layers = [Dense { units: 4 }, Tanh {}, Dense { units: 2 }];
+    let mut network = Network::new(Shape::flat(inputs), &layers, batch).unwrap();
+    let n = network.params.len();
+    network.params.copy_from_slice(&uniform(n, 7, 0));
+    let x = uniform(batch * inputs, 7, 1);
+    let targets = Targets::Values { width: 2, values: uniform(batch * 2, 7, 2) };
+    network.forward(&x, batch, &mut Mode::Eval);
+    network.backward(&x, batch, |y, d| targets.loss(0..batch, y, Some(d)));
+    let gradient = network.grads.to_vec();
+    for (i, analytic) in gradient.into_iter().enumerate() {
+        let old = network.params[i];
+        let mut at = |step: f32| {
+            network.params[i] = old + step;
+            targets.loss(0..batch, network.forward(&x, batch, &mut Mode::Eval), None)
+        };
+        let slope = (at(1.0 / 64.0) - at(-1.0 / 64.0)) * 32.0;
+        network.params[i] = old;
+        assert!((slope - f64::from(analytic)).abs() < 1e-3, "{i}: {slope} {analytic}");
+    }
+}
+
 /// A deep mix, where an error of one layer's input gradient would show in every parameter before it.
 #[test]
 fn a_whole_network() {

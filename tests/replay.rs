@@ -7,10 +7,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// Optimizer and a learning rate at which training is stable: chaos would amplify rounding.
-const OPTIMIZERS: [(&str, &str); 6] = [
+const OPTIMIZERS: [(&str, &str); 8] = [
     ("{type=\"sgd\",momentum=0.9,nesterov=true,weight_decay=1e-4}", "0.01"),
     ("{type=\"adam\"}", "3e-4"),
     ("{type=\"adamw\"}", "3e-4"),
+    ("{type=\"nadam\"}", "3e-4"),
+    ("{type=\"radam\"}", "3e-4"),
     ("{type=\"adadelta\"}", "0.1"),
     ("{type=\"adagrad\"}", "3e-3"),
     ("{type=\"rmsprop\"}", "1e-4"),
@@ -58,6 +60,18 @@ fn cnn() {
 #[test]
 fn resnet() {
     replays_agree("resnet");
+}
+
+/// An optimizer that PyTorch does not have is refused before anything is written.
+#[test]
+fn other_optimizers_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for optimizer in ["sls", "prodigy", "schedule-free-sgd", "schedule-free-adamw"] {
+        let output = export(folder.path(), "mlp-32-32", &format!("{{type=\"{optimizer}\"}}"), "0.01");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(64) && error.contains("not one of torch.optim"), "{optimizer}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! `lrpilot tasks`: everything that a configuration can name.
 
 use super::text::item;
-use super::{GlobalArgs, context, error::print};
+use super::{GlobalArgs, context, error::print, tasks_sample};
 use crate::keys::{Choice, Variant};
 use crate::nn::model::{MODELS, ModelSpec};
 use crate::nn::{LayerSpec, OptimizerSpec};
 use crate::task::data::DatasetName;
 use crate::task::{Preset, TaskConfig};
 use crate::{Error, Result};
-use clap::Args;
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
 use lrpilot_core::schedule::named::NAMED;
 use serde::Serialize;
@@ -19,11 +19,24 @@ const COLUMN: usize = 24;
 
 /// Arguments of `tasks`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  lrpilot tasks --json")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  lrpilot tasks --json\n  lrpilot tasks sample --n 5"
+)]
 pub struct TasksArgs {
+    /// What else to do than to list names.
+    #[command(subcommand)]
+    pub command: Option<TasksCommand>,
     /// Print one JSON object, for programs.
     #[arg(long)]
     pub json: bool,
+}
+
+/// The subcommands of `tasks`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TasksCommand {
+    /// Show tasks of the distribution that a policy for all tasks learns from.
+    Sample(tasks_sample::SampleArgs),
 }
 
 /// Everything that can be named, as `--json` prints it.
@@ -70,11 +83,14 @@ struct DataLine {
     present: bool,
 }
 
-/// Print the lists.
+/// Print the lists, or what the subcommand asks for.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`]; those of the subcommand.
 pub fn run(args: &TasksArgs, global: &GlobalArgs) -> Result<()> {
+    if let Some(TasksCommand::Sample(args)) = &args.command {
+        return tasks_sample::run(args, global);
+    }
     let lists = lists(&context::data_dir(global))?;
     if args.json {
         let json = serde_json::to_string_pretty(&lists).map_err(|e| Error::Bug(format!("the lists: {e}")))?;
@@ -87,7 +103,8 @@ fn lists(root: &Path) -> Result<Lists> {
     let choice = |c: &Choice| Line { name: c.name, purpose: c.purpose };
     let variant = |v: &Variant| Line { name: v.name, purpose: v.purpose };
     let data = |c: &Choice| {
-        let present = DatasetName::from_name(c.name).is_some_and(|d| is_present(d, root));
+        // Where a file of the user's own is, its task says.
+        let present = DatasetName::from_name(c.name).is_none_or(|d| is_present(d, root));
         DataLine { name: c.name, purpose: c.purpose, present }
     };
     Ok(Lists {

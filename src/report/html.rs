@@ -41,6 +41,15 @@ pub struct Origin {
     pub machine: String,
 }
 
+impl Origin {
+    /// What is known, with names; `command` stands in for a command that is not.
+    pub(super) fn rows<'a>(&'a self, command: &'a str) -> Vec<(&'static str, &'a str)> {
+        let command = if self.command.is_empty() { command } else { &self.command };
+        let rows = [("Command", command), ("Version", &self.version), ("Machine", &self.machine)];
+        rows.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+    }
+}
+
 /// The template's context: only strings and lists, all decisions are made before.
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -112,11 +121,11 @@ struct BreakEvenText<'a> {
     how: &'a str,
 }
 
-struct Figure {
-    index: usize,
-    title: String,
-    summary: String,
-    log: bool,
+pub(super) struct Figure {
+    pub index: usize,
+    pub title: String,
+    pub summary: String,
+    pub log: bool,
 }
 
 struct SensitivityBar<'a> {
@@ -160,7 +169,7 @@ pub fn render(input: &ReportInput) -> Result<String> {
         histories_left_out,
         training,
         sensitivities: sensitivity_bars(sensitivities),
-        origin: origin_rows(origin, comparison),
+        origin: origin.rows(comparison.map_or("", |c| &c.command)),
         data: script_json(&charts)?,
         style: include_str!("../../templates/report.css"),
         script: include_str!("../../templates/report.js"),
@@ -172,18 +181,18 @@ pub fn render(input: &ReportInput) -> Result<String> {
 }
 
 /// uPlot's first line is a comment with an address; the page shall name none, and carries the licence instead.
-fn without_first_line(text: &'static str) -> &'static str {
+pub(super) fn without_first_line(text: &'static str) -> &'static str {
     text.split_once('\n').map_or(text, |(_, rest)| rest)
 }
 
 /// JSON that may stand inside a `script` element: without `<`, nothing in it can end the element or open a comment.
-fn script_json(charts: &[Chart]) -> Result<String> {
+pub(super) fn script_json(charts: &[Chart]) -> Result<String> {
     let json = serde_json::to_string(charts).map_err(|e| Error::Bug(format!("charts: {e}")))?;
     Ok(json.replace('<', "\\u003c"))
 }
 
 /// Append charts to the page's list and say where they stand.
-fn placed(all: &mut Vec<Chart>, charts: Vec<Chart>) -> Vec<Figure> {
+pub(super) fn placed(all: &mut Vec<Chart>, charts: Vec<Chart>) -> Vec<Figure> {
     let place = |chart: Chart| {
         let figure =
             Figure { index: all.len(), title: chart.title.clone(), summary: chart.summary.clone(), log: chart.log };
@@ -312,11 +321,4 @@ fn sensitivity_bars(sensitivities: &[Sensitivity]) -> Vec<SensitivityBar<'_>> {
         negative: s.sensitivity < 0.0,
     });
     bars.collect()
-}
-
-fn origin_rows<'a>(origin: &'a Origin, comparison: Option<&'a Comparison>) -> Vec<(&'static str, &'a str)> {
-    let Origin { command, version, machine } = origin;
-    let command = if command.is_empty() { comparison.map_or("", |c| &c.command) } else { command };
-    let rows = [("Command", command), ("Version", version), ("Machine", machine)];
-    rows.into_iter().filter(|(_, text)| !text.is_empty()).collect()
 }

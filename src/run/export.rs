@@ -29,14 +29,15 @@ struct Replay<'a> {
 /// Train one network under `schedule` with dropout off and write what it takes to train it again to `dir`.
 ///
 /// # Errors
-/// [`Error::Usage`] if `dir` is not empty, the task is no classifier or its interval is not an epoch; [`Error::Data`] if
-/// the run diverged (there is nothing to compare then); the task's errors and [`Error::Io`].
+/// [`Error::Usage`] if `dir` is not empty, the task trains no network on a data set, its optimizer is not PyTorch's or its interval is not an
+/// epoch; [`Error::Data`] if the run diverged (there is nothing to compare then); the task's errors and [`Error::Io`].
 pub fn export_replay(dir: &Path, source: &ConfiguredTask, schedule: &Schedule, seed: u64) -> Result<Trial> {
     let (config, splits) = source.supervised().ok_or_else(|| {
-        Error::usage("this task is no classifier on a data set", "export a supervised task, e.g. digits")
+        Error::usage("this task trains no network on a data set", "export a supervised task, e.g. digits")
     })?;
-    if config.optimizer.finds_lr() {
-        return Err(Error::usage("a line search cannot be replayed", "choose another optimizer, e.g. sgd"));
+    if !config.optimizer.is_in_pytorch() {
+        let message = "the optimizer is not one of torch.optim, which replays";
+        return Err(Error::usage(message, "choose another optimizer, e.g. sgd"));
     }
     if config.interval_steps.is_some() {
         return Err(Error::usage("task.interval_steps is set", "leave it out: a replay follows whole epochs"));

@@ -127,7 +127,7 @@ pub struct SupervisedConfig {
     pub objective: Objective,
     /// The file, for the data set `csv` and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub csv: Option<CsvConfig>,
+    pub csv: Option<Box<CsvConfig>>,
     /// Splits, label noise, data seed.
     pub data: SplitConfig,
     /// The model: a name or a list of layers.
@@ -152,7 +152,12 @@ impl SupervisedConfig {
     pub const KEYS: &[Key] = &[
         Key::new("name", Allowed::Text, "name shown to people"),
         Key::new("dataset", Allowed::Name(DatasetName::CHOICES), "the data set"),
-        Key::new("objective", Allowed::Name(Objective::CHOICES), "what the network is trained to give"),
+        Key::optional(
+            "objective",
+            Allowed::Name(Objective::CHOICES),
+            "what the network is trained to give",
+            "classification",
+        ),
         Key::optional("csv", Allowed::Table(CsvConfig::KEYS), "The file, for the data set csv and no other.", "none"),
         Key::new(
             "model",

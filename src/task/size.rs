@@ -7,6 +7,10 @@ use crate::task::data::Objective;
 use crate::task::in_task;
 use crate::{Result, limits};
 
+/// Numbers for each parameter: itself, its gradient, where it began the interval, and the state of an optimizer, which is
+/// at most that of Prodigy.
+const PER_PARAMETER: u128 = 7;
+
 impl SupervisedConfig {
     /// Numbers that a network of this task keeps in memory: parameters with their gradients and the optimizer's state, and the
     /// activations of a batch with their gradients. An estimate from above; 128 bits hold it for any checked description. 0
@@ -39,7 +43,7 @@ impl SupervisedConfig {
             shape = out;
         }
         let batch = self.batch_size.min(self.data.train_images) as u128;
-        Ok(5 * parameters + 2 * batch * activations)
+        Ok(PER_PARAMETER * parameters + 2 * batch * activations)
     }
 }
 

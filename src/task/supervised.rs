@@ -230,7 +230,7 @@ impl Supervised {
         }
     }
 
-    /// Loss and accuracy (0 where the targets are numbers) on a held-back split.
+    /// Loss and accuracy (0 where the targets are numbers) on a held-back split, at the optimizer's evaluation point.
     fn evaluate_on(&mut self, splits: &Splits, split: Split) -> (f64, f64) {
         let examples = match split {
             Split::ValidationA => &splits.val_a,
@@ -239,6 +239,7 @@ impl Supervised {
         };
         let width = examples.shape.len();
         let (mut loss, mut correct) = (0.0, 0usize);
+        self.optimizer.enter_evaluation(&mut self.network.params);
         for first in (0..examples.len()).step_by(self.network.max_batch()) {
             let batch = first..examples.len().min(first + self.network.max_batch());
             let x = &examples.x[first * width..batch.end * width];
@@ -246,6 +247,7 @@ impl Supervised {
             loss += examples.targets.loss(batch.clone(), outputs, None) * batch.len() as f64;
             correct += examples.targets.correct(batch, outputs);
         }
+        self.optimizer.leave_evaluation(&mut self.network.params);
         (loss / examples.len() as f64, correct as f64 / examples.len() as f64)
     }
 
@@ -379,6 +381,8 @@ fn spec_of(config: &SupervisedConfig, train: &Examples, network: &Network) -> Ta
     let steps = config.interval_steps.unwrap_or(train.len().div_ceil(config.batch_size));
     let family = match config.optimizer {
         OptimizerSpec::Sgd { momentum, .. } => OptimizerFamily::Sgd { momentum: f64::from(momentum) },
+        // Its momentum shifts where gradients are taken; it does not add up steps.
+        OptimizerSpec::ScheduleFreeSgd(_) => OptimizerFamily::Sgd { momentum: 0.0 },
         OptimizerSpec::Adadelta { .. } => OptimizerFamily::Adadelta,
         OptimizerSpec::Adagrad { .. } => OptimizerFamily::Adagrad,
         _ => OptimizerFamily::Adam,

@@ -89,6 +89,53 @@ pub(super) fn share_and_rest(beta: f64) -> (f32, f32) {
     (beta as f32, (1.0 - beta) as f32)
 }
 
+/// The constants of one step of SGD.
+pub(super) struct Sgd {
+    pub momentum: f32,
+    /// The share of the momentum buffer that is kept.
+    pub kept: f32,
+    pub nesterov: bool,
+    pub weight_decay: f32,
+    pub lr: f32,
+}
+
+impl Sgd {
+    /// The state tensor is the momentum buffer, where there is one.
+    pub(super) fn apply(&self, w: &mut [f32], g: &[f32], [velocity, ..]: [&mut [f32]; 4]) -> StepNorms {
+        let Sgd { momentum, kept, nesterov, weight_decay, lr } = *self;
+        if velocity.is_empty() {
+            return apply(w, g, [], move |w, g, _| lr * (g + weight_decay * w));
+        }
+        if nesterov {
+            return apply(w, g, [velocity], move |w, g, [m]| {
+                let g = g + weight_decay * w;
+                *m = kept * *m + g;
+                lr * (g + momentum * *m)
+            });
+        }
+        apply(w, g, [velocity], move |w, g, [m]| {
+            *m = kept * *m + (g + weight_decay * w);
+            lr * *m
+        })
+    }
+}
+
+/// Weight decay of one step: added to the gradient, or decoupled and multiplied by the learning rate.
+#[derive(Clone, Copy)]
+pub(super) struct Decay {
+    pub coupled: f32,
+    pub decoupled: f32,
+}
+
+impl Decay {
+    pub(super) fn new(weight_decay: f64, decoupled: bool, lr: f64) -> Self {
+        if decoupled {
+            return Decay { coupled: 0.0, decoupled: (lr * weight_decay) as f32 };
+        }
+        Decay { coupled: weight_decay as f32, decoupled: 0.0 }
+    }
+}
+
 /// The constants of one Adam step.
 pub(super) struct AdamStep {
     /// 1 − β₁.
@@ -116,10 +163,76 @@ impl AdamStep {
     }
 
     #[inline(always)]
-    pub(super) fn update(&self, g: f32, [m, v]: &mut [f32; 2]) -> f32 {
+    pub(super) fn update(&self, g: f32, moments: &mut [f32; 2]) -> f32 {
+        let denominator = self.take_in(g, moments);
+        self.step_size * moments[0] / denominator
+    }
+
+    /// Moves the moments and returns the denominator.
+    #[inline(always)]
+    fn take_in(&self, g: f32, [m, v]: &mut [f32; 2]) -> f32 {
         *m += self.rest1 * (g - *m);
         *v = self.beta2 * *v + self.rest2 * g * g;
-        self.step_size * *m / (v.sqrt() / self.root_correction2 + self.eps)
+        v.sqrt() / self.root_correction2 + self.eps
+    }
+}
+
+/// The constants of one NAdam step: Adam that looks ahead along the momentum, which grows with the steps.
+pub(super) struct NadamStep {
+    adam: AdamStep,
+    /// Step sizes along the gradient and along its average.
+    gradient_lr: f32,
+    average_lr: f32,
+}
+
+impl NadamStep {
+    /// The momentum μ of step number `step`.
+    pub(super) fn momentum(beta1: f64, decay: f64, step: u64) -> f64 {
+        beta1 * (1.0 - 0.5 * 0.96f64.powf(step as f64 * decay))
+    }
+
+    /// `product` is the product of all μ up to this step.
+    pub(super) fn new(lr: f64, betas: (f64, f64), eps: f64, decay: f64, (steps, product): (u64, f64)) -> Self {
+        let [now, next] = [steps, steps + 1].map(|step| Self::momentum(betas.0, decay, step));
+        NadamStep {
+            adam: AdamStep::new(lr, betas, eps, steps),
+            gradient_lr: (lr * (1.0 - now) / (1.0 - product)) as f32,
+            average_lr: (lr * next / (1.0 - product * next)) as f32,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn update(&self, g: f32, moments: &mut [f32; 2]) -> f32 {
+        let denominator = self.adam.take_in(g, moments);
+        (self.gradient_lr * g + self.average_lr * moments[0]) / denominator
+    }
+}
+
+/// The constants of one RAdam step.
+pub(super) struct RadamStep {
+    adam: AdamStep,
+    /// Step size along the average of gradients, where it is divided by the second moment.
+    adaptive_lr: Option<f32>,
+}
+
+impl RadamStep {
+    pub(super) fn new(lr: f64, betas: (f64, f64), eps: f64, steps: u64) -> Self {
+        let decayed = betas.1.powf(steps as f64);
+        // The length of the second moment's average, after infinitely many steps and now.
+        let longest = 2.0 / (1.0 - betas.1) - 1.0;
+        let length = longest - 2.0 * steps as f64 * decayed / (1.0 - decayed);
+        let variance = |length: f64| (length - 4.0) * (length - 2.0) / length;
+        let adam = AdamStep::new(lr, betas, eps, steps);
+        let rectified = lr / (1.0 - betas.0.powf(steps as f64)) * (1.0 - decayed).sqrt();
+        let adaptive_lr = (length > 5.0).then(|| (rectified * (variance(length) / variance(longest)).sqrt()) as f32);
+        RadamStep { adam, adaptive_lr }
+    }
+
+    #[inline(always)]
+    pub(super) fn update(&self, g: f32, moments: &mut [f32; 2]) -> f32 {
+        self.adam.take_in(g, moments);
+        let [m, v] = *moments;
+        self.adaptive_lr.map_or(self.adam.step_size * m, |lr| lr * m / (v.sqrt() + self.adam.eps))
     }
 }
 
@@ -139,11 +252,11 @@ impl Rmsprop {
         &self,
         w: &mut [f32],
         g: &[f32],
-        state: [&mut [f32]; 3],
+        state: [&mut [f32]; 4],
         momentum: bool,
         centered: bool,
     ) -> StepNorms {
-        let [square, second, third] = state;
+        let [square, second, third, _] = state;
         match (momentum, centered) {
             (false, false) => apply(w, g, [square], |w, g, [s]| self.lr * self.direction(w, g, s, None)),
             (false, true) => {

@@ -2,11 +2,13 @@
 
 use crate::keys::{Allowed, Key, Variant};
 use crate::nn::optimizer::line_search::LineSearchConfig;
+use crate::nn::optimizer::prodigy::ProdigyConfig;
+use crate::nn::optimizer::schedule_free::{Average, ScheduleFreeAdamw, ScheduleFreeSgd};
 use crate::range::{self, Range};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Which optimizer, with PyTorch's names and defaults. In TOML: `{ type = "sgd", momentum = 0.9 }`.
+/// Which optimizer, with the names and defaults of PyTorch or of the method's authors. In TOML: `{ type = "sgd", momentum = 0.9 }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OptimizerSpec {
@@ -45,6 +47,39 @@ pub enum OptimizerSpec {
         /// Decoupled weight decay, ≥ 0.
         #[serde(default = "adamw_decay")]
         weight_decay: f64,
+    },
+    /// `torch.optim.NAdam`.
+    Nadam {
+        /// Decay rates (β₁, β₂) of the moments, each in [0, 1).
+        #[serde(default = "adam_betas")]
+        betas: (f64, f64),
+        /// ε > 0 in the denominator.
+        #[serde(default = "adam_eps")]
+        eps: f64,
+        /// Weight decay, ≥ 0.
+        #[serde(default)]
+        weight_decay: f64,
+        /// How fast the momentum grows to β₁, ≥ 0.
+        #[serde(default = "nadam_momentum_decay")]
+        momentum_decay: f64,
+        /// Whether weight decay is decoupled, as in AdamW, or an L2 penalty.
+        #[serde(default)]
+        decoupled_weight_decay: bool,
+    },
+    /// `torch.optim.RAdam`.
+    Radam {
+        /// Decay rates (β₁, β₂) of the moments, each in [0, 1).
+        #[serde(default = "adam_betas")]
+        betas: (f64, f64),
+        /// ε > 0 in the denominator.
+        #[serde(default = "adam_eps")]
+        eps: f64,
+        /// Weight decay, ≥ 0.
+        #[serde(default)]
+        weight_decay: f64,
+        /// Whether weight decay is decoupled, as in AdamW, or an L2 penalty.
+        #[serde(default)]
+        decoupled_weight_decay: bool,
     },
     /// `torch.optim.Adadelta`.
     Adadelta {
@@ -91,6 +126,12 @@ pub enum OptimizerSpec {
         #[serde(default)]
         weight_decay: f32,
     },
+    /// Prodigy (Mishchenko and Defazio 2023), whose learning rate is a factor of a step size that it estimates.
+    Prodigy(ProdigyConfig),
+    /// Schedule-Free SGD (Defazio et al. 2024).
+    ScheduleFreeSgd(ScheduleFreeSgd),
+    /// Schedule-Free AdamW (Defazio et al. 2024).
+    ScheduleFreeAdamw(ScheduleFreeAdamw),
     /// SGD whose step sizes a line search finds (Vaswani et al. 2019). It takes no learning rate.
     Sls(LineSearchConfig),
 }
@@ -99,6 +140,8 @@ const L2: Key = Key::new("weight_decay", Allowed::Number(Range::NotNegative), "L
 const MOMENTUM: Key = Key::new("momentum", Allowed::Number(Range::BelowOne), "momentum factor");
 const BETAS: Key = Key::new("betas", Allowed::Pair(Range::BelowOne), "decay rates of the two moments");
 const EPS: Key = Key::new("eps", Allowed::Number(Range::Positive), "added to the denominator");
+const DECAY: Key = Key::new("weight_decay", Allowed::Number(Range::NotNegative), "L2 penalty, or decoupled");
+const DECOUPLED: Key = Key::new("decoupled_weight_decay", Allowed::Flag, "decoupled weight decay, not an L2 penalty");
 
 impl OptimizerSpec {
     /// The optimizers with their keys.
@@ -114,6 +157,18 @@ impl OptimizerSpec {
             "AdamW",
             &[BETAS, EPS, Key::new("weight_decay", Allowed::Number(Range::NotNegative), "decoupled weight decay")],
         ),
+        Variant::new(
+            "nadam",
+            "NAdam",
+            &[
+                BETAS,
+                EPS,
+                DECAY,
+                Key::new("momentum_decay", Allowed::Number(Range::NotNegative), "how fast the momentum grows"),
+                DECOUPLED,
+            ],
+        ),
+        Variant::new("radam", "RAdam", &[BETAS, EPS, DECAY, DECOUPLED]),
         Variant::new(
             "adadelta",
             "Adadelta",
@@ -153,6 +208,21 @@ impl OptimizerSpec {
             ],
         ),
         Variant::new(
+            "prodigy",
+            "Prodigy, which estimates its step size; the learning rate is a factor of it, 1 as a rule",
+            ProdigyConfig::KEYS,
+        ),
+        Variant::new(
+            "schedule-free-sgd",
+            "Schedule-Free SGD, which is evaluated at an average of its steps",
+            ScheduleFreeSgd::KEYS,
+        ),
+        Variant::new(
+            "schedule-free-adamw",
+            "Schedule-Free AdamW, which is evaluated at an average of its steps",
+            ScheduleFreeAdamw::KEYS,
+        ),
+        Variant::new(
             "sls",
             "SGD with a stochastic line search, which finds its own step sizes; no policy can be learned for it",
             LineSearchConfig::KEYS,
@@ -168,6 +238,9 @@ fn adam_eps() -> f64 {
 }
 fn adamw_decay() -> f64 {
     1e-2
+}
+fn nadam_momentum_decay() -> f64 {
+    4e-3
 }
 fn adadelta_rho() -> f64 {
     0.9
@@ -217,6 +290,12 @@ impl OptimizerSpec {
         let share = |key: &str, v: f64| check(key, v, Range::BelowOne);
         let decay = |v: f64| check("weight_decay", v, Range::NotNegative);
         let positive = |key: &str, v: f64| check(key, v, Range::Positive);
+        let adam = |betas: (f64, f64), eps: f64, weight_decay: f64| {
+            share("betas", betas.0)?;
+            share("betas", betas.1)?;
+            positive("eps", eps)?;
+            decay(weight_decay)
+        };
         match *self {
             OptimizerSpec::Sgd { momentum, nesterov, weight_decay } => {
                 if nesterov && momentum == 0.0 {
@@ -226,11 +305,12 @@ impl OptimizerSpec {
                 share("momentum", momentum.into())?;
                 decay(weight_decay.into())
             }
-            OptimizerSpec::Adam { betas, eps, weight_decay } | OptimizerSpec::Adamw { betas, eps, weight_decay } => {
-                share("betas", betas.0)?;
-                share("betas", betas.1)?;
-                positive("eps", eps)?;
-                decay(weight_decay)
+            OptimizerSpec::Adam { betas, eps, weight_decay }
+            | OptimizerSpec::Adamw { betas, eps, weight_decay }
+            | OptimizerSpec::Radam { betas, eps, weight_decay, .. } => adam(betas, eps, weight_decay),
+            OptimizerSpec::Nadam { betas, eps, weight_decay, momentum_decay, .. } => {
+                check("momentum_decay", momentum_decay, Range::NotNegative)?;
+                adam(betas, eps, weight_decay)
             }
             OptimizerSpec::Adadelta { rho, eps, weight_decay } => {
                 share("rho", rho)?;
@@ -249,25 +329,35 @@ impl OptimizerSpec {
                 positive("eps", eps.into())?;
                 decay(weight_decay.into())
             }
+            OptimizerSpec::Prodigy(config) => config.check(),
+            OptimizerSpec::ScheduleFreeSgd(config) => config.check(),
+            OptimizerSpec::ScheduleFreeAdamw(config) => config.check(),
             OptimizerSpec::Sls(search) => search.check(),
         }
     }
 
-    /// The LR that PyTorch uses if none is given.
+    /// The LR that PyTorch, or the package of the method's authors, uses if none is given.
     pub fn default_lr(&self) -> f64 {
         match self {
-            OptimizerSpec::Adadelta { .. } => 1.0,
+            OptimizerSpec::Adadelta { .. } | OptimizerSpec::Prodigy(_) | OptimizerSpec::ScheduleFreeSgd(_) => 1.0,
+            OptimizerSpec::ScheduleFreeAdamw(_) => 2.5e-3,
+            OptimizerSpec::Nadam { .. } => 2e-3,
             OptimizerSpec::Sls(search) => search.init_step_size,
             OptimizerSpec::Adagrad { .. } | OptimizerSpec::Rmsprop { .. } => 1e-2,
             _ => 1e-3,
         }
     }
 
-    /// Whether momentum (SGD, RMSprop) or β₁ (Adam, AdamW) can be changed between steps.
+    /// Whether momentum (SGD, RMSprop) or β₁ (Adam, AdamW, NAdam, RAdam, Prodigy) can be changed between steps. Where Schedule-Free
+    /// methods take gradients hangs on β, so theirs stays.
     pub fn accepts_momentum(&self) -> bool {
         match self {
             OptimizerSpec::Sgd { momentum, .. } | OptimizerSpec::Rmsprop { momentum, .. } => *momentum > 0.0,
-            OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => true,
+            OptimizerSpec::Adam { .. }
+            | OptimizerSpec::Adamw { .. }
+            | OptimizerSpec::Nadam { .. }
+            | OptimizerSpec::Radam { .. }
+            | OptimizerSpec::Prodigy(_) => true,
             _ => false,
         }
     }
@@ -282,12 +372,42 @@ impl OptimizerSpec {
         matches!(self, OptimizerSpec::Sls(_))
     }
 
+    /// Whether the optimizer is one of `torch.optim`.
+    pub(crate) fn is_in_pytorch(&self) -> bool {
+        !self.finds_lr() && self.averaging().is_none() && !matches!(self, OptimizerSpec::Prodigy(_))
+    }
+
+    /// β and the average of a Schedule-Free method.
+    pub(super) fn averaging(&self) -> Option<(f64, Average)> {
+        match self {
+            OptimizerSpec::ScheduleFreeSgd(config) => Some((config.momentum, config.average())),
+            OptimizerSpec::ScheduleFreeAdamw(config) => Some((config.betas.0, config.average())),
+            _ => None,
+        }
+    }
+
+    /// The numbers of the state before the first step.
+    pub(super) fn scalars(&self) -> Vec<f64> {
+        match self {
+            OptimizerSpec::Nadam { .. } => vec![1.0],
+            OptimizerSpec::Prodigy(config) => config.scalars(),
+            OptimizerSpec::ScheduleFreeSgd(_) | OptimizerSpec::ScheduleFreeAdamw(_) => vec![0.0; 4],
+            _ => Vec::new(),
+        }
+    }
+
     /// Number of state tensors.
     pub(super) fn state_tensors(&self) -> usize {
         match self {
             OptimizerSpec::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
-            OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } | OptimizerSpec::Adadelta { .. } => 2,
-            OptimizerSpec::Adagrad { .. } => 1,
+            OptimizerSpec::Adam { .. }
+            | OptimizerSpec::Adamw { .. }
+            | OptimizerSpec::Nadam { .. }
+            | OptimizerSpec::Radam { .. }
+            | OptimizerSpec::Adadelta { .. }
+            | OptimizerSpec::ScheduleFreeAdamw(_) => 2,
+            OptimizerSpec::Adagrad { .. } | OptimizerSpec::ScheduleFreeSgd(_) => 1,
+            OptimizerSpec::Prodigy(_) => 4,
             OptimizerSpec::Sls(_) => 0,
             OptimizerSpec::Rmsprop { momentum, centered, .. } => {
                 1 + usize::from(*momentum > 0.0) + usize::from(*centered)
