@@ -18,6 +18,7 @@ pub use metric::{GreedyLr, MetricDriven, Plateau};
 pub use open_loop::OpenLoop;
 
 use crate::control::ControllerState;
+use crate::explain::{Decided, Explanation};
 use crate::generalist::{Generalist, GeneralistRun, GeneralistState};
 use crate::range::{Range, check};
 use crate::{Decision, Error, Hyperparameters, Measurement, Result, RunSpec};
@@ -234,6 +235,29 @@ impl RunningSchedule {
             Running::Learned(run) => run.controller().policy().on_divergence.rolls_back(),
             Running::Generalist(_) => true,
             _ => false,
+        }
+    }
+
+    /// What a policy saw and did at its last decision; `None` for other schedules, and in a run whose state was restored
+    /// until the next measurement.
+    pub fn decided(&self) -> Option<Decided> {
+        match &self.running {
+            Running::Learned(run) => run.decided(),
+            Running::Generalist(run) => run.decided(),
+            _ => None,
+        }
+    }
+
+    /// What each input of a policy did to its last decision, against the `typical` observation, e.g. the mean of those of
+    /// [`RunningSchedule::decided`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `typical` has another length than an observation, or nothing was decided.
+    pub fn explain(&self, typical: &[f32]) -> Result<Explanation> {
+        match &self.running {
+            Running::Learned(run) => run.explain(typical),
+            Running::Generalist(run) => run.explain(typical),
+            _ => Err(Decided::missing()),
         }
     }
 
