@@ -29,7 +29,8 @@ fn json(dir: &Path, args: &[&str]) -> Value {
 
 /// Two updates of two environments.
 fn learn(dir: &Path) {
-    let set = ["task.horizon=5", "learn.epochs=120", "learn.environments=2", "learn.candidates=1", "learn.selection_seeds=1"];
+    let set =
+        ["task.horizon=5", "learn.epochs=120", "learn.environments=2", "learn.candidates=1", "learn.selection_seeds=1"];
     let set = set.iter().chain(&["ppo.n_steps=25", "ppo.batch_size=25"]).flat_map(|s| ["--set", *s]);
     let args: Vec<&str> = ["learn", "digits", "--out", "run"].into_iter().chain(set).collect();
     succeeds(&mut lrpilot(dir, &args));
@@ -38,8 +39,7 @@ fn learn(dir: &Path) {
 /// A pretrained policy with some fixed weights, whose input number 0 has none.
 fn generalist() -> Generalist {
     let sizes = vec![FEATURES.len(), 8, 1];
-    let mut params: Vec<f32> =
-        (0..Policy::param_count(&sizes)).map(|i| ((i as f32 * 0.37).sin()) * 0.3).collect();
+    let mut params: Vec<f32> = (0..Policy::param_count(&sizes)).map(|i| ((i as f32 * 0.37).sin()) * 0.3).collect();
     (0..8).for_each(|unit| params[FEATURES.len() * unit] = 0.0);
     Generalist::new(Policy::new(sizes, params, None), GeneralistSpec::plain(), Provenance::default()).unwrap()
 }
@@ -112,7 +112,11 @@ fn a_learned_run_is_explained_with_values() {
     let shown = succeeds(&mut lrpilot(dir.path(), &["explain", "run", "--seeds", "0"]));
     assert!(shown.contains("No value of the decisions: there is no checkpoint in"), "{shown}");
     std::fs::remove_file(dir.path().join("run/policy.safetensors")).unwrap();
-    fails(&mut lrpilot(dir.path(), &["explain", "run"]), 65, &["run: there is no policy", "finish the run with: lrpilot learn"]);
+    fails(
+        &mut lrpilot(dir.path(), &["explain", "run"]),
+        65,
+        &["run: there is no policy", "finish the run with: lrpilot learn"],
+    );
 }
 
 #[test]
@@ -143,11 +147,19 @@ fn what_is_no_policy_is_refused_with_a_remedy() {
     three_groups(dir.path());
     std::fs::create_dir(dir.path().join("empty")).unwrap();
     let refused = |args: &[&str], code, words: &[&str]| fails(&mut lrpilot(dir.path(), args), code, words);
-    refused(&["explain", "runs/none"], 64, &["no run folder and no policy `runs/none`", "lrpilot learn", ".safetensors"]);
+    refused(
+        &["explain", "runs/none"],
+        64,
+        &["no run folder and no policy `runs/none`", "lrpilot learn", ".safetensors"],
+    );
     refused(&["explain", "cosine"], 64, &["`cosine` is a schedule without a policy", "lrpilot learn"]);
     refused(&["explain", "empty"], 65, &["empty: not a run folder", "lrpilot learn"]);
     refused(&["explain", "none.safetensors"], 74, &["none.safetensors"]);
-    refused(&["explain", "three.safetensors", "--task", "digits"], 65, &["3 parameter groups", "learn a policy on this task"]);
+    refused(
+        &["explain", "three.safetensors", "--task", "digits"],
+        65,
+        &["3 parameter groups", "learn a policy on this task"],
+    );
     refused(&["explain", "three.safetensors", "--task", "digit"], 64, &["`digit`", "digits"]);
     let help = succeeds(&mut lrpilot(dir.path(), &["explain", "--help"]));
     assert!(help.contains("Example") && help.contains("  lrpilot explain runs/digits"), "{help}");

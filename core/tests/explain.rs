@@ -5,7 +5,8 @@ use lrpilot_core::explain::{Decided, Explanation, influences, response, typical}
 use lrpilot_core::generalist::{FEATURES, Generalist, GeneralistSpec};
 use lrpilot_core::schedule::Provenance;
 use lrpilot_core::{
-    Decision, Error, Group, Learned, Measurement, OptimizerFamily, Policy, PolicySpec, RunSpec, RunningMoments, Schedule,
+    Decision, Error, Group, Learned, Measurement, OptimizerFamily, Policy, PolicySpec, RunSpec, RunningMoments,
+    Schedule,
 };
 use proptest::prelude::*;
 
