@@ -4,6 +4,7 @@ mod explained;
 mod kind;
 pub mod progress;
 pub mod statistics;
+pub mod suite;
 pub mod tensorboard;
 
 pub use explained::{Explained, ExplainedDecision, ExplainedRun, Response};
