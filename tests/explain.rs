@@ -127,7 +127,7 @@ fn a_policy_file_is_explained_and_an_input_without_weight_has_no_influence() {
     let shown = succeeds(&mut lrpilot(dir.path(), &args));
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     assert!(shown.contains("noisy-quadratic, seed 3") && shown.contains("base schedule"), "{shown}");
-    assert!(shown.contains("No value of the decisions: a policy file has none"), "{shown}");
+    assert!(shown.contains("No value of the decisions: only the folder of a run"), "{shown}");
     let all = json(dir.path(), &args);
     assert_eq!((&all["runs"][0]["seed"], &all["runs"][1]["seed"]), (&Value::from(3), &Value::from(1)));
     let inputs = all["inputs"].as_array().unwrap();

@@ -24,10 +24,11 @@ use std::path::{Path, PathBuf};
 /// Arguments of `explain`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  lrpilot explain runs/digits\n  \
+                        lrpilot explain pretrained --task noisy-quadratic\n  \
                         lrpilot explain policy.safetensors --task digits --seeds 0..5 --report why.html")]
 pub struct ExplainArgs {
-    /// Folder of a run that learned a policy, or a policy file.
-    #[arg(value_name = "RUN|POLICY")]
+    /// Folder of a run that learned a policy, a policy file, or `pretrained`.
+    #[arg(value_name = "RUN|POLICY|pretrained")]
     pub policy: String,
     /// Train on this task (a name or a TOML file) [default: the run's; for a policy file, digits].
     #[arg(long, value_name = "TASK|FILE")]
@@ -63,7 +64,7 @@ pub fn run(args: &ExplainArgs, global: &GlobalArgs) -> Result<()> {
     let policy = policy(&args.policy, folder.as_ref(), source.spec())?;
     let value_network = match &folder {
         Some(files) => value_network(files, &policy),
-        None => Err("a policy file has none; name the folder of its run".into()),
+        None => Err("only the folder of a run has a value network".into()),
     };
     let progress = context::progress(global);
     progress.start(args.seeds.0.len() as u64 * source.spec().steps(), "training");
@@ -120,20 +121,14 @@ fn is_generalist(files: &RunFiles) -> Result<bool> {
 
 /// The policy in the folder or file, or of that name, for a task like this.
 fn policy(text: &str, folder: Option<&RunFiles>, spec: &TaskSpec) -> Result<Schedule> {
-    let file = match folder {
-        Some(files) => files.policy(),
-        None => PathBuf::from(text),
-    };
-    if file.extension().is_some_and(|ending| ending == "safetensors") {
-        return match Schedule::load(&file)? {
-            Schedule::Learned { .. } => Ok(Schedule::learned(context::load_policy(&file, spec.groups.len())?)),
-            other => Ok(other),
-        };
-    }
-    let remedy = "give a folder made by lrpilot learn or demo, or a policy (FILE.safetensors)";
-    match schedule(text, "RUN|POLICY", None, ForRun::task(spec)) {
+    let file = folder.map(RunFiles::policy);
+    let is_file = folder.is_some() || text.ends_with(".safetensors");
+    let text = file.as_ref().and_then(|file| file.to_str()).unwrap_or(text);
+    let remedy = "give a folder made by lrpilot learn or demo, a policy (FILE.safetensors), or `pretrained`";
+    match schedule(text, "POLICY", None, ForRun::task(spec)) {
         Ok(policy @ (Schedule::Learned { .. } | Schedule::Generalist { .. })) => Ok(policy),
         Ok(_) => Err(Error::usage(format!("`{text}` is a schedule without a policy: it looks at nothing"), remedy)),
+        Err(error) if is_file => Err(error),
         Err(_) => Err(Error::usage(format!("there is no run folder and no policy `{text}`"), remedy)),
     }
 }
