@@ -2,7 +2,6 @@
 
 use super::command::{CommandLine, compared};
 use super::{context, error::print, generalist, output, run_folder};
-use crate::run::sensitivity::sensitivities;
 use crate::run::session::{learn_in, planned_epochs};
 use crate::run::stop::StopFlag;
 use crate::store::files::RunFiles;
@@ -61,7 +60,7 @@ pub fn run(args: &LearnArgs, global: &super::GlobalArgs, stop: &StopFlag) -> Res
         let around = context::run_context(&*progress, stop, &host);
         let policy = context::on_threads(global, || learn_in(files.folder(), &config, &source, &around))?;
         progress.finish("policy frozen");
-        output::write_sensitivities(files, &sensitivities(&config, &source, &policy)?)?;
+        output::write_insight(files, &config, &source, &policy)?;
         output::write_report(files, info)?;
         Ok(policy)
     })?;

@@ -18,6 +18,7 @@ pub use metric::{GreedyLr, MetricDriven, Plateau};
 pub use open_loop::OpenLoop;
 
 use crate::control::ControllerState;
+use crate::explain::{Decided, Explanation};
 use crate::generalist::{Generalist, GeneralistRun, GeneralistState};
 use crate::guard::{AuditEvent, Guard, GuardConfig, GuardState, Verdict};
 use crate::range::{Range, check};
@@ -310,6 +311,31 @@ impl RunningSchedule {
             Running::Generalist(_) => true,
             _ => false,
         }
+    }
+
+    /// What a policy saw and did at its last decision; `None` for other schedules, and in a run whose state was restored
+    /// until the next measurement.
+    pub fn decided(&self) -> Option<Decided> {
+        let decided = match &self.running {
+            Running::Learned(run) => run.decided(),
+            Running::Generalist(run) => run.decided(),
+            _ => None,
+        };
+        decided.map(|decided| Decided { lr: self.lr_at(0), ..decided })
+    }
+
+    /// What each input of a policy did to its last decision, against the `typical` observation, e.g. the mean of those of
+    /// [`RunningSchedule::decided`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `typical` has another length than an observation, or nothing was decided.
+    pub fn explain(&self, typical: &[f32]) -> Result<Explanation> {
+        let explanation = match &self.running {
+            Running::Learned(run) => run.explain(typical)?,
+            Running::Generalist(run) => run.explain(typical)?,
+            _ => return Err(Decided::missing()),
+        };
+        Ok(Explanation { lr: self.lr_at(0), ..explanation })
     }
 
     /// Take in the measurement of the finished interval and set the hyperparameters of the next one.
