@@ -21,6 +21,7 @@ pub mod runs;
 pub mod schedule;
 pub mod schedule_arg;
 pub mod signals;
+pub mod suite;
 pub mod tasks;
 pub mod tasks_sample;
 pub mod text;
@@ -90,6 +91,9 @@ pub enum Command {
     /// Look at a schedule, write what a policy did as numbers or code, train under numbers.
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
+    /// Measure policies on tasks that they never saw, beside tuned and untuned schedules.
+    #[command(subcommand)]
+    Suite(suite::SuiteCommand),
     /// Run the experiments of the paper and set our numbers beside theirs.
     Paper(paper::PaperArgs),
     /// Write the report of a run folder anew.
@@ -118,6 +122,7 @@ pub fn run(cli: Cli, stop: &StopFlag) -> Result<()> {
         Command::Compare(args) => compare::run(&args, &global, stop),
         Command::Evaluate(args) => evaluate::run(&args, &global),
         Command::Schedule(command) => schedule::run(&command, &global),
+        Command::Suite(command) => suite::run(&command, &global, stop),
         Command::Paper(args) => paper::run(&args, &global, stop),
         Command::Report(args) => report::run(&args),
         Command::Config(args) => config::run(&args),

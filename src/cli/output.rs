@@ -44,9 +44,14 @@ pub fn write_report(files: &RunFiles, info: &RunInfo) -> Result<()> {
         runs: evaluation_runs(files)?,
         updates: updates(files)?,
         sensitivities: read_json(&files.sensitivities())?.unwrap_or_default(),
-        origin: Origin { command: info.command.clone(), version: info.version.clone(), machine: info.machine.clone() },
+        origin: origin(info),
     };
     write_atomic(&files.report(), render(&input)?.as_bytes())
+}
+
+/// What a report says about where its numbers come from.
+pub(super) fn origin(info: &RunInfo) -> Origin {
+    Origin { command: info.command.clone(), version: info.version.clone(), machine: info.machine.clone() }
 }
 
 /// The content of a file that may be absent.

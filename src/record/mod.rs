@@ -3,6 +3,7 @@
 mod kind;
 pub mod progress;
 pub mod statistics;
+pub mod suite;
 pub mod tensorboard;
 
 pub use kind::{Kind, Stage};

@@ -121,11 +121,11 @@ struct BreakEvenText<'a> {
     how: &'a str,
 }
 
-struct Figure {
-    index: usize,
-    title: String,
-    summary: String,
-    log: bool,
+pub(super) struct Figure {
+    pub index: usize,
+    pub title: String,
+    pub summary: String,
+    pub log: bool,
 }
 
 struct SensitivityBar<'a> {
@@ -181,18 +181,18 @@ pub fn render(input: &ReportInput) -> Result<String> {
 }
 
 /// uPlot's first line is a comment with an address; the page shall name none, and carries the licence instead.
-fn without_first_line(text: &'static str) -> &'static str {
+pub(super) fn without_first_line(text: &'static str) -> &'static str {
     text.split_once('\n').map_or(text, |(_, rest)| rest)
 }
 
 /// JSON that may stand inside a `script` element: without `<`, nothing in it can end the element or open a comment.
-fn script_json(charts: &[Chart]) -> Result<String> {
+pub(super) fn script_json(charts: &[Chart]) -> Result<String> {
     let json = serde_json::to_string(charts).map_err(|e| Error::Bug(format!("charts: {e}")))?;
     Ok(json.replace('<', "\\u003c"))
 }
 
 /// Append charts to the page's list and say where they stand.
-fn placed(all: &mut Vec<Chart>, charts: Vec<Chart>) -> Vec<Figure> {
+pub(super) fn placed(all: &mut Vec<Chart>, charts: Vec<Chart>) -> Vec<Figure> {
     let place = |chart: Chart| {
         let figure =
             Figure { index: all.len(), title: chart.title.clone(), summary: chart.summary.clone(), log: chart.log };

@@ -8,6 +8,10 @@ pub mod chart;
 pub mod distribution;
 pub mod format;
 pub mod html;
+#[cfg(feature = "cli")]
+pub mod suite;
+#[cfg(feature = "cli")]
+pub mod suite_page;
 pub mod svg;
 pub mod table;
 #[cfg(feature = "cli")]

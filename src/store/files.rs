@@ -117,6 +117,16 @@ impl RunFiles {
         self.folder.join("report.html")
     }
 
+    /// The numbers of a run of the suite ([`crate::record::suite::SuiteResults`]).
+    pub fn suite(&self) -> PathBuf {
+        self.folder.join("suite.json")
+    }
+
+    /// The losses of the standard methods on the suite ([`crate::record::suite::Reference`]).
+    pub fn reference(&self) -> PathBuf {
+        self.folder.join("reference.json")
+    }
+
     /// The paper's tables beside ours, as Markdown.
     pub fn paper_markdown(&self) -> PathBuf {
         self.folder.join("paper.md")

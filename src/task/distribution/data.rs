@@ -5,10 +5,10 @@ use super::drawn::{NetworkProblem, Sizes};
 use super::real::{ImageDraw, RealData};
 use super::sampling::{fill_normal, normals, rotate};
 use super::teacher::{Function, classes_of};
-use crate::Result;
 use crate::nn::Shape;
 use crate::rng::{Purpose, Rng, stream};
 use crate::task::data::{Examples, Splits, Targets};
+use crate::{Error, Result};
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
@@ -155,7 +155,7 @@ impl DataDraw {
                 Pool { features, x, targets: Targets::Classes { count: classes, labels } }
             }
             DataDraw::Images(draw) => real.images(rng, draw, sizes)?,
-            DataDraw::Table { ref name } => real.table(rng, name, sizes)?,
+            DataDraw::Table { .. } => return Err(Error::Bug("a table is cut up as a whole".into())),
             DataDraw::Regression { features, exponent, outputs, function, noise } => {
                 let mut x = normals(rng, n * features);
                 scale_columns(&mut x, &power_law_scales(features, exponent));
@@ -184,15 +184,22 @@ impl DataDraw {
 /// # Errors
 /// [`crate::Error::Config`] for a real data set that is not there, or more examples than it has.
 pub(super) fn examples(problem: &NetworkProblem, seed: u64, real: &RealData) -> Result<Splits> {
-    let mut rng = stream(seed, Purpose::Data, 0);
-    let mut pool = problem.data.pool(&mut rng, problem.sizes, real)?;
+    let mut splits = match &problem.data {
+        DataDraw::Table { name } => real.table(name, &problem.split_config(seed))?,
+        data => {
+            let mut pool = data.pool(&mut stream(seed, Purpose::Data, 0), problem.sizes, real)?;
+            if let Targets::Classes { count, labels } = &mut pool.targets {
+                let mut rng = stream(seed, Purpose::Data, 1);
+                replace_labels(&mut rng, &mut labels[..problem.sizes.train], *count, problem.label_noise);
+            }
+            pool.split(problem.sizes)
+        }
+    };
     let scale = problem.input_scale as f32;
-    pool.x.iter_mut().for_each(|v| *v *= scale);
-    if let Targets::Classes { count, labels } = &mut pool.targets {
-        let mut rng = stream(seed, Purpose::Data, 1);
-        replace_labels(&mut rng, &mut labels[..problem.sizes.train], *count, problem.label_noise);
+    for part in [&mut splits.train, &mut splits.val_a, &mut splits.val_b, &mut splits.test] {
+        part.x.iter_mut().for_each(|v| *v *= scale);
     }
-    Ok(pool.split(problem.sizes))
+    Ok(splits)
 }
 
 /// Replace ⌊share·n⌋ labels by another class.

@@ -173,7 +173,7 @@ fn images(rng: &mut Rng, real: &RealData) -> DataDraw {
 
 fn table(rng: &mut Rng, real: &RealData) -> DataDraw {
     let tables = real.tables();
-    DataDraw::Table { name: tables[rng.random_range(0..tables.len())].name.clone() }
+    DataDraw::Table { name: tables[rng.random_range(0..tables.len())].name.to_owned() }
 }
 
 fn regression(rng: &mut Rng) -> DataDraw {
@@ -215,7 +215,7 @@ pub(super) fn shape(data: &DataDraw, real: &RealData) -> (usize, usize, Option<u
         }
         DataDraw::Table { ref name } => {
             let table = real.tables().iter().find(|table| table.name == *name);
-            table.map_or((0, 0, None), |t| (t.features, t.classes, Some(t.len())))
+            table.map_or((0, 0, None), |t| (t.features, t.classes, Some(t.table.len())))
         }
         DataDraw::Regression { features, outputs, .. } => (features, outputs, None),
         DataDraw::Autoencoder { features, .. } => (features, features, None),

@@ -3,7 +3,9 @@
 use super::config::Family;
 use super::data::DataDraw;
 use super::power_law::PowerLawConfig;
+use crate::limits;
 use crate::nn::{LayerSpec, OptimizerSpec};
+use crate::task::data::SplitConfig;
 use serde::{Deserialize, Serialize};
 
 /// A task as it was drawn. With the real data sets that it names, it decides the task to the last bit.
@@ -151,6 +153,13 @@ impl DrawnTask {
 }
 
 impl NetworkProblem {
+    /// The parts as a configured task names them, whose seeds have one bit less.
+    pub(super) fn split_config(&self, seed: u64) -> SplitConfig {
+        let Sizes { train, val_a, val_b, test } = self.sizes;
+        let (train_images, label_noise) = (train, self.label_noise);
+        SplitConfig { train_images, val_a, val_b, test, label_noise, data_seed: seed & limits::SEED }
+    }
+
     /// The optimizer in a word, in which SGD with momentum is `momentum` or `nesterov`.
     pub fn optimizer_name(&self) -> &'static str {
         match self.optimizer {

@@ -12,7 +12,6 @@ mod real;
 mod sampling;
 mod selection;
 mod source;
-mod table;
 mod task_distribution;
 mod teacher;
 

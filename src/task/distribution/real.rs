@@ -3,11 +3,10 @@
 use super::data::Pool;
 use super::drawn::Sizes;
 use super::sampling::rotate;
-use super::table::Table;
 use super::teacher::{apply, moments};
 use crate::nn::Shape;
 use crate::rng::Rng;
-use crate::task::data::{DatasetName, Images, Targets, load};
+use crate::task::data::{CsvConfig, DatasetName, Images, Objective, SplitConfig, Splits, Table, Targets, load};
 use crate::{Error, Result};
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
@@ -71,7 +70,46 @@ pub(super) struct RealData {
     digits: Images,
     /// At 8×8 and 12×12.
     mnist: Option<[Images; 2]>,
-    tables: Vec<Table>,
+    tables: Vec<NamedTable>,
+}
+
+/// A table that is there.
+#[derive(Debug)]
+pub(super) struct NamedTable {
+    /// Name of its file, without the ending.
+    pub name: &'static str,
+    /// Inputs of an example.
+    pub features: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// The content.
+    pub table: Table,
+}
+
+impl NamedTable {
+    fn read(name: &'static str, path: &Path) -> Result<Self> {
+        let config = CsvConfig {
+            path: path.to_owned(),
+            separator: ",".into(),
+            header: false,
+            target: None,
+            nominal: Vec::new(),
+            missing: Vec::new(),
+            ignored: Vec::new(),
+            image: None,
+        };
+        let table = Table::read(path, &config, Objective::Classification)?;
+        let first = table.splits(&SplitConfig {
+            train_images: 1,
+            val_a: 1,
+            val_b: 1,
+            test: 1,
+            label_noise: 0.0,
+            data_seed: 0,
+        })?;
+        let (features, classes) = (first.train.shape.len(), first.train.outputs());
+        Ok(NamedTable { name, features, classes, table })
+    }
 }
 
 impl RealData {
@@ -92,7 +130,7 @@ impl RealData {
         let path = |name: &str| root.join("tabular").join(format!("{name}.csv"));
         let complete = TABLES.iter().all(|name| path(name).is_file());
         let tables = if complete { &TABLES[..] } else { &[] };
-        let tables = tables.iter().map(|name| Table::read(name, &path(name))).collect::<Result<_>>()?;
+        let tables = tables.iter().map(|name| NamedTable::read(name, &path(name))).collect::<Result<_>>()?;
         Ok(RealData { digits, mnist, tables })
     }
 
@@ -105,7 +143,7 @@ impl RealData {
     }
 
     /// The tables that there are.
-    pub fn tables(&self) -> &[Table] {
+    pub fn tables(&self) -> &[NamedTable] {
         &self.tables
     }
 
@@ -149,21 +187,10 @@ impl RealData {
         Ok(Pool { features, x, targets: Targets::Classes { count: draw.classes, labels } })
     }
 
-    /// Random rows of a table; numbers are standardised by the training part.
-    pub fn table(&self, rng: &mut Rng, name: &str, sizes: Sizes) -> Result<Pool> {
-        let table = self.tables.iter().find(|table| table.name == name).ok_or_else(|| not_there(name))?;
-        enough(name, table.len(), sizes)?;
-        let features = table.features;
-        let mut x = Vec::with_capacity(sizes.total() * features);
-        let mut labels = Vec::with_capacity(sizes.total());
-        for i in sample(rng, table.len(), sizes.total()) {
-            x.extend_from_slice(&table.x[i * features..][..features]);
-            labels.push(table.labels[i]);
-        }
-        let mut columns = moments(&x[..sizes.train * features], features);
-        columns[table.numeric..].fill((0.0, 1.0));
-        apply(&mut x, &columns);
-        Ok(Pool { features, x, targets: Targets::Classes { count: table.classes, labels } })
+    /// Random rows of a table, cut up and standardised as those of a configured task.
+    pub fn table(&self, name: &str, config: &SplitConfig) -> Result<Splits> {
+        let found = self.tables.iter().find(|table| table.name == name).ok_or_else(|| not_there(name))?;
+        found.table.splits(config)
     }
 }
 

@@ -5,7 +5,7 @@ use super::drawn::{DrawnTask, NetworkProblem, Problem};
 use super::power_law::PowerLaw;
 use super::real::RealData;
 use crate::nn::model::ModelSpec;
-use crate::task::data::{DatasetName, Objective, SplitConfig, Splits};
+use crate::task::data::{DatasetName, Objective, Splits};
 use crate::task::{Supervised, SupervisedConfig, Task, TaskSource, TaskSpec};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -90,20 +90,12 @@ pub(super) fn make(drawn: &DrawnTask, splits: Option<&Arc<Splits>>) -> Result<Bo
 
 /// The configuration of a network on data that are in memory, where the name of a data set says nothing.
 fn supervised(drawn: &DrawnTask, problem: &NetworkProblem) -> SupervisedConfig {
-    let sizes = problem.sizes;
     SupervisedConfig {
         name: drawn.name.clone(),
         dataset: DatasetName::Digits,
         csv: None,
         objective: Objective::Classification,
-        data: SplitConfig {
-            train_images: sizes.train,
-            val_a: sizes.val_a,
-            val_b: sizes.val_b,
-            test: sizes.test,
-            label_noise: problem.label_noise,
-            data_seed: 0,
-        },
+        data: problem.split_config(drawn.seed),
         model: ModelSpec::Layers(problem.net.layer_specs(problem.outputs)),
         optimizer: problem.optimizer.clone(),
         batch_size: problem.batch_size,
