@@ -34,6 +34,8 @@ class Facts:
         bounds: tuple[float, float] | None,
         family: str | None,
     ) -> "Facts":
+        if not isinstance(optimizer, Optimizer):
+            raise ConfigError(f"optimizer: {type(optimizer).__name__} is not a torch.optim.Optimizer; give one")
         if isinstance(optimizer, torch.optim.LBFGS):
             raise ConfigError("optimizer: LBFGS takes several steps in one; use a first-order optimizer")
         if loader is not None:
@@ -72,8 +74,15 @@ class Facts:
             lr=lr,
         )
 
+    @property
+    def interval_steps(self) -> int:
+        """Optimizer steps between two calls of `step`; 0 where they are not known."""
+        return (self.steps or 0) // (self.total or 1)
+
     def extended(self, total: int) -> "Facts":
-        return replace(self, total=total)
+        """The same kind of run, with another number of calls of `step`."""
+        steps = None if self.steps is None else round(self.steps * total / (self.total or total))
+        return replace(self, total=total, steps=steps)
 
 
 def _of_loader(loader: Sized) -> dict[str, int | None]:

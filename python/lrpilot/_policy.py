@@ -4,7 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from lrpilot._native import Policy
+from lrpilot._native import Policy, pretrained_file, pretrained_names
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,11 @@ class PolicyFile:
 
     @classmethod
     def read(cls, policy: str | os.PathLike[str]) -> "PolicyFile":
+        """The policy of that name that comes with the package (`"pretrained"`: the newest), or of that path."""
+        names = pretrained_names()
+        name = names[0] if policy == "pretrained" else policy
+        if name in names:
+            return cls(str(name), pretrained_file(str(name)))
         with open(policy, "rb") as file:
             return cls(os.fspath(policy), file.read())
 

@@ -58,7 +58,7 @@ class LearnedLR(ReduceLROnPlateau):
     total_steps
         Number of optimizer steps in the run.
     policy
-        The path of a policy file.
+        `"pretrained"`, the name of an older policy that comes with lrpilot, or the path of a policy file.
     loader
         The data loader of the training data. If each of its batches is one optimizer step and `total` counts epochs, it
         tells `total_steps`, `batch_size` and `examples`.
@@ -90,7 +90,7 @@ class LearnedLR(ReduceLROnPlateau):
     --------
     >>> model = torch.nn.Linear(3, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), momentum=0.9)
-    >>> schedule = LearnedLR(optimizer, total=5, policy=POLICY)
+    >>> schedule = LearnedLR(optimizer, total=5)
     >>> x, y = torch.randn(8, 3), torch.zeros(8, 1)
     >>> for epoch in range(5):
     ...     for _ in range(4):
@@ -174,14 +174,14 @@ class LearnedLR(ReduceLROnPlateau):
             return
         if self._steps == self._at:
             return
+        self._val = self._val if val is None else val
+        self._train = self._train if train is None else train
         if self._facts.total is None:
-            self._val, self._train = val, train
             if self.due:
                 self._decide()
         elif val is None and train is None and not self._losses:
             self._warn("no metric", "step() was told no loss, so the learning rate goes on as it was; pass a loss")
         else:
-            self._val, self._train = val, train
             self._decide()
 
     def observe(self, loss: Tensor | float) -> None:
@@ -273,7 +273,7 @@ class LearnedLR(ReduceLROnPlateau):
     def _is_sampled(self, i: int) -> bool:
         """By counters alone, so that all processes and resumed runs look at the same steps."""
         steps = self._run.steps_to_decision() if self._run is not None else None
-        stride = max(1, (steps or self._longest) // SAMPLES)
+        stride = max(1, (steps or self._longest or self._facts.interval_steps) // SAMPLES)
         return i % stride == 0 and len(self._samples) < SAMPLES
 
     def _watch(self) -> None:
@@ -321,6 +321,8 @@ class LearnedLR(ReduceLROnPlateau):
         told = self._told()
         if self._sync and _ranks.are_many():
             told = _ranks.agreed(told)
+        if not told.losses and told.train_loss is None and told.val_loss is None:
+            self._warn("no loss", "the policy decides without any loss; call observe(loss) at each step")
         steps = self._steps - self._at
         try:
             back = self._run.observe(
@@ -428,7 +430,7 @@ class LearnedLR(ReduceLROnPlateau):
         Examples
         --------
         >>> model = torch.nn.Linear(3, 1)
-        >>> schedule = LearnedLR(torch.optim.SGD(model.parameters()), total=5, policy=POLICY)
+        >>> schedule = LearnedLR(torch.optim.SGD(model.parameters()), total=5)
         >>> schedule.extract()
         []
         """
@@ -551,6 +553,6 @@ def _number(value: Any) -> float | None:
     """The value as a number; `None` where it is none."""
     convert: Callable[[Any], float] = float
     try:
-        return None if value is None else convert(value)
+        return None if value is None else convert(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return None

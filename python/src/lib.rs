@@ -29,6 +29,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ConfigError", module.py().get_type::<ConfigError>())?;
     module.add("DataError", module.py().get_type::<DataError>())?;
     module.add("PanicException", module.py().get_type::<pyo3::panic::PanicException>())?;
+    module.add_function(wrap_pyfunction!(run::pretrained_names, module)?)?;
+    module.add_function(wrap_pyfunction!(run::pretrained_file, module)?)?;
     module.add_class::<run::Policy>()?;
     module.add_class::<run::Run>()
 }

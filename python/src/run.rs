@@ -1,13 +1,28 @@
 //! A frozen policy, and the same in a run.
 
 use crate::exception;
+use lrpilot_core::generalist::{Generalist, NEWEST};
 use lrpilot_core::schedule::{RunningSchedule, ScheduleState};
 use lrpilot_core::{Decision, Error, Group, Measurement, OptimizerFamily, Recorder, RunSpec, Schedule};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use std::path::Path;
 
 /// Gradient norms whose standard deviation is below this share of their mean were clipped, and say nothing.
 const CLIPPED: f64 = 1e-3;
+
+/// The names of the policies that come with lrpilot, the newest first.
+#[pyfunction]
+pub fn pretrained_names() -> Vec<&'static str> {
+    let older = Generalist::names().filter(|name| *name != NEWEST);
+    std::iter::once(NEWEST).chain(older).collect()
+}
+
+/// The content of the file of a policy that comes with lrpilot.
+#[pyfunction]
+pub fn pretrained_file<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
+    Ok(PyBytes::new(py, Generalist::pretrained_file(name).map_err(exception)?))
+}
 
 /// A frozen policy, from the content of a policy file.
 #[pyclass(frozen, module = "lrpilot._native")]

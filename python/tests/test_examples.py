@@ -12,9 +12,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ["lrpilot.torch", "lrpilot._tensors", "lrpilot._history"])
-def test_examples_of_docstrings(name, policy):
+def test_examples_of_docstrings(name):
     module = importlib.import_module(name)
-    names = {**vars(module), "torch": torch, "POLICY": policy}
+    names = {**vars(module), "torch": torch}
     tests = [test for test in doctest.DocTestFinder().find(module, globs=names) if test.examples]
     assert tests
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
@@ -23,10 +23,8 @@ def test_examples_of_docstrings(name, policy):
 
 
 @pytest.mark.parametrize("page", ["python/README.md", "docs/guide/python.md"])
-def test_code_of_pages(page, policy, monkeypatch, tmp_path):
-    """The blocks of a page are one program, run in a folder that holds the policy."""
-    (tmp_path / "policy.safetensors").write_bytes(pathlib.Path(policy).read_bytes())
-    monkeypatch.chdir(tmp_path)
+def test_code_of_pages(page):
+    """The blocks of a page are one program."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     assert blocks
     exec("\n".join(blocks), {})

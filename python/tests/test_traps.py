@@ -52,7 +52,7 @@ def test_any_metric_is_taken(policy):
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for _ in range(50):
+        for _ in range(10):
             problem, optimizer, schedule = made(policy, total=200, bounds=(1e-5, 0.3))
             for _ in range(200):
                 problem.step(optimizer, 0)
@@ -246,6 +246,14 @@ def test_the_watch_dog_speaks_once(policy):
     assert len(caught) == 1
 
 
+def test_a_policy_that_is_told_nothing_says_so(policy):
+    problem, optimizer, schedule = made(policy, total=None, total_steps=64)
+    with pytest.warns(UserWarning, match="without any loss") as caught:
+        for i in range(10):
+            problem.step(optimizer, i)
+    assert len(caught) == 1 and len(schedule.history) > 3
+
+
 def test_past_the_end_the_learning_rate_is_held_and_a_longer_run_can_be_announced(policy):
     problem, optimizer, schedule = made(policy, total=3)
     epochs(problem, optimizer, schedule, 3)
@@ -297,13 +305,16 @@ def test_errors_of_native_code_are_one_warning(policy):
 
     problem, optimizer, schedule = made(policy)
     epochs(problem, optimizer, schedule, 1)
+    problem.step(optimizer, 0)
     run, held = schedule._run, schedule._lr
-    for _ in range(2):
-        problem.step(optimizer, 0)
     schedule._run = Broken()
     with pytest.warns(UserWarning, match="boom") as caught:
         schedule.step(1.0)
-    assert len(caught) == 1 and schedule._lr == held or run is not None
+        schedule.step(1.0)
+    assert len(caught) == 1 and optimizer.param_groups[0]["lr"] == held and len(schedule.history) == 1
+    schedule._run = run
+    epochs(problem, optimizer, schedule, 1)
+    assert len(schedule.history) == 2, "and it goes on afterwards"
 
 
 def test_torch_compile_takes_the_hooks(policy):
