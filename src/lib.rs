@@ -44,6 +44,8 @@ pub mod run;
 pub mod settings;
 #[doc(hidden)]
 pub mod store;
+#[doc(hidden)]
+pub mod suite;
 pub mod task;
 
 pub use agent::Ppo;

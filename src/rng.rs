@@ -40,6 +40,8 @@ pub enum Purpose {
     TaskDraw = 13,
     /// What an episode of a pretrained policy's learning keeps from it, and where it starts.
     Mask = 14,
+    /// Resampling of the tasks of a suite.
+    TaskBootstrap = 17,
 }
 
 /// The stream for `purpose` number `index` under `seed`.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each folder or file of `src/` may name of the crate, besides itself, [`EVERYWHERE`] and the tests' own imports.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("main", &["cli"]),
     ("lib", &["task", "nn", "env", "agent", "schedule", "run", "report"]),
     ("error", &[]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("record", &[]),
     ("report", &["record"]),
     ("run", &["nn", "task", "env", "agent", "store", "record", "settings"]),
+    ("suite", &["nn", "task", "env", "agent", "run", "store", "record", "settings"]),
 ];
 /// Modules on top of everything else.
 const TOP: [&str; 2] = ["paper", "cli"];
@@ -41,8 +42,15 @@ const CORE_HAS_NOT: [&str; 9] = [
 const MAY_NAME_FLAGS: [&str; 2] = ["paper/evidence.rs", "paper/tables.rs"];
 /// The file that knows the names of a run folder's files; the templates and their errors are called like two of them.
 const KNOWS_FILE_NAMES: &str = "store/files.rs";
-const FILE_NAMES: [&str; 6] =
-    ["updates.jsonl", "results.jsonl", "policy.safetensors", "comparison.json", "sensitivities.json", "pilot-seed"];
+const FILE_NAMES: [&str; 7] = [
+    "updates.jsonl",
+    "results.jsonl",
+    "policy.safetensors",
+    "comparison.json",
+    "sensitivities.json",
+    "responses.json",
+    "pilot-seed",
+];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {

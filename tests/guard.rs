@@ -15,7 +15,8 @@ fn healthy() -> Vec<Trace> {
 fn healthy_runs_are_left_alone_and_faults_are_found() {
     let (traces, config) = (healthy(), GuardConfig::default());
     assert!(traces.len() >= 20, "{}", traces.len());
-    let alarms: Vec<_> = traces.iter().filter_map(|trace| trace.first_alarm(&config).unwrap()).collect();
+    let alarm = |trace: &Trace| trace.first_alarm(&config).unwrap().map(|alarm| (trace.kind.clone(), trace.lr, alarm));
+    let alarms: Vec<_> = traces.iter().filter_map(alarm).collect();
     assert!(alarms.is_empty(), "{alarms:?}");
     let alarms = traces.iter().filter(|trace| trace.first_alarm_of_intervals(&config).unwrap().is_some()).count();
     assert!(alarms <= 1, "{alarms}");

@@ -10,6 +10,7 @@ pub mod data;
 pub mod demo;
 pub mod error;
 pub mod evaluate;
+pub mod explain;
 pub mod fetch;
 pub mod generalist;
 pub mod learn;
@@ -21,6 +22,7 @@ pub mod runs;
 pub mod schedule;
 pub mod schedule_arg;
 pub mod signals;
+pub mod suite;
 pub mod tasks;
 pub mod tasks_sample;
 pub mod text;
@@ -87,9 +89,14 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Train networks under one schedule and print how they end.
     Evaluate(evaluate::EvaluateArgs),
+    /// Train networks under a policy and say what moved its decisions.
+    Explain(explain::ExplainArgs),
     /// Look at a schedule, write what a policy did as numbers or code, train under numbers.
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
+    /// Measure policies on tasks that they never saw, beside tuned and untuned schedules.
+    #[command(subcommand)]
+    Suite(suite::SuiteCommand),
     /// Run the experiments of the paper and set our numbers beside theirs.
     Paper(paper::PaperArgs),
     /// Write the report of a run folder anew.
@@ -117,7 +124,9 @@ pub fn run(cli: Cli, stop: &StopFlag) -> Result<()> {
         Command::Learn(args) => learn::run(&args, &global, stop),
         Command::Compare(args) => compare::run(&args, &global, stop),
         Command::Evaluate(args) => evaluate::run(&args, &global),
+        Command::Explain(args) => explain::run(&args, &global),
         Command::Schedule(command) => schedule::run(&command, &global),
+        Command::Suite(command) => suite::run(&command, &global, stop),
         Command::Paper(args) => paper::run(&args, &global, stop),
         Command::Report(args) => report::run(&args),
         Command::Config(args) => config::run(&args),

@@ -2,6 +2,7 @@
 
 use super::{context, error::print, output, run_folder};
 use crate::record::Comparison;
+use crate::record::suite::SuiteResults;
 use crate::store::files::RunFiles;
 use crate::store::folder::kind_without_info;
 use crate::store::run_info::{RunInfo, RunKind};
@@ -37,7 +38,14 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         let message = format!("{} holds the paper's experiments, which have another report", args.dir.display());
         return Err(Error::usage(message, format!("open {}", files.paper_page().display())));
     }
-    output::write_report(&files, &info)?;
+    match (info.kind, output::read_json::<SuiteResults>(&files.suite())?) {
+        (RunKind::Suite, Some(results)) => super::suite::write_report(&files, &info, &results)?,
+        (RunKind::Suite, None) => {
+            let message = format!("{} holds a run of the suite that has not ended", args.dir.display());
+            return Err(Error::usage(message, format!("go on with it: {}", info.resume)));
+        }
+        _ => output::write_report(&files, &info)?,
+    }
     print(&format!("report: {}", files.report().display()))
 }
 

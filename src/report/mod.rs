@@ -6,8 +6,14 @@
 pub mod axis;
 pub mod chart;
 pub mod distribution;
+pub mod explanation;
 pub mod format;
 pub mod html;
+pub mod response;
+#[cfg(feature = "cli")]
+pub mod suite;
+#[cfg(feature = "cli")]
+pub mod suite_page;
 pub mod svg;
 pub mod table;
 #[cfg(feature = "cli")]

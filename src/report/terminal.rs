@@ -48,7 +48,7 @@ fn kinds(methods: &[&MethodResult]) -> String {
     format!("Rows stand by kind, then by test loss: {}.", purposes.join("; "))
 }
 
-fn empty_table(width: Option<u16>) -> Table {
+pub(super) fn empty_table(width: Option<u16>) -> Table {
     let rule = LineStyle::none().fill('─').junction('─');
     let style = TableStyle::new().top_border(rule).header_separator(rule).bottom_border(rule);
     let mut table = Table::new();
@@ -59,7 +59,7 @@ fn empty_table(width: Option<u16>) -> Table {
     table
 }
 
-fn align_right(table: &mut Table, from: usize) {
+pub(super) fn align_right(table: &mut Table, from: usize) {
     table.column_iter_mut().skip(from).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
 }
 

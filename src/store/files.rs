@@ -107,6 +107,11 @@ impl RunFiles {
         self.folder.join("sensitivities.json")
     }
 
+    /// How the policy answers to each of its inputs ([`crate::record::Response`]).
+    pub fn responses(&self) -> PathBuf {
+        self.folder.join("responses.json")
+    }
+
     /// The picture of the learned and the tuned schedules.
     pub fn schedules(&self) -> PathBuf {
         self.folder.join("schedules.svg")
@@ -115,6 +120,16 @@ impl RunFiles {
     /// The report.
     pub fn report(&self) -> PathBuf {
         self.folder.join("report.html")
+    }
+
+    /// The numbers of a run of the suite ([`crate::record::suite::SuiteResults`]).
+    pub fn suite(&self) -> PathBuf {
+        self.folder.join("suite.json")
+    }
+
+    /// The losses of the standard methods on the suite ([`crate::record::suite::Reference`]).
+    pub fn reference(&self) -> PathBuf {
+        self.folder.join("reference.json")
     }
 
     /// The paper's tables beside ours, as Markdown.

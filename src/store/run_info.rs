@@ -18,6 +18,8 @@ pub enum RunKind {
     Compare,
     /// The experiments of the paper.
     Paper,
+    /// Policies and the standard methods on the tasks of a suite.
+    Suite,
 }
 
 impl RunKind {
@@ -28,6 +30,7 @@ impl RunKind {
             RunKind::Demo => "demo",
             RunKind::Compare => "compare",
             RunKind::Paper => "paper",
+            RunKind::Suite => "suite",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Which files a data set consists of, where they may lie, and the checksums of their decompressed content.
 
+use crate::task::data::cifar::Labels;
 use crate::task::data::{Dataset, DatasetName, cifar, digits, idx};
 use crate::{Error, Result};
 use sha2::{Digest as _, Sha256};
@@ -60,6 +61,11 @@ const CIFAR10_MEMBERS: [&str; 6] = [
     "test_batch.bin",
 ];
 
+/// Where the labels stand in a record: bytes in all, which of them, classes.
+const CIFAR10_LABELS: Labels = Labels { bytes: 1, used: 0, classes: 10 };
+const CIFAR100_COARSE: Labels = Labels { bytes: 2, used: 0, classes: 20 };
+const CIFAR100_FINE: Labels = Labels { bytes: 2, used: 1, classes: 100 };
+
 const fn idx_files(mirrors: &'static [&'static str], sha256: [&'static str; 4]) -> [DataFile; 4] {
     [
         DataFile { name: "train-images-idx3-ubyte.gz", sha256: Some(sha256[0]), mirrors },
@@ -77,14 +83,14 @@ impl DatasetName {
             DatasetName::Mnist => &MNIST_FILES,
             DatasetName::FashionMnist => &FASHION_FILES,
             DatasetName::Cifar10 => &CIFAR10_FILES,
-            DatasetName::Cifar100 => &CIFAR100_FILES,
+            DatasetName::Cifar100 | DatasetName::Cifar100Coarse => &CIFAR100_FILES,
         }
     }
 
     /// The folder below the data folder into which it is downloaded.
     pub fn folder(self) -> &'static str {
         match self {
-            DatasetName::Cifar10 | DatasetName::Cifar100 => "",
+            DatasetName::Cifar10 | DatasetName::Cifar100 | DatasetName::Cifar100Coarse => "",
             other => other.name(),
         }
     }
@@ -95,7 +101,7 @@ impl DatasetName {
             DatasetName::Digits | DatasetName::Csv => &[],
             DatasetName::Mnist => &["mnist", "MNIST/raw"],
             DatasetName::FashionMnist => &["fashion-mnist", "FashionMNIST/raw"],
-            DatasetName::Cifar10 | DatasetName::Cifar100 => &["", "cifar"],
+            DatasetName::Cifar10 | DatasetName::Cifar100 | DatasetName::Cifar100Coarse => &["", "cifar"],
         }
     }
 
@@ -135,7 +141,7 @@ pub fn load(name: DatasetName, root: &Path) -> Result<Dataset> {
             Ok(Dataset { name, train: part(0)?, test: Some(part(2)?) })
         }
         DatasetName::Cifar10 => load_cifar10(&name.find(root, &files[0])?),
-        DatasetName::Cifar100 => load_cifar100(&name.find(root, &files[0])?),
+        DatasetName::Cifar100 | DatasetName::Cifar100Coarse => load_cifar100(name, &name.find(root, &files[0])?),
         DatasetName::Csv => {
             Err(Error::config("task.dataset", "csv is no set of images", "describe the file in [task.csv]"))
         }
@@ -158,7 +164,7 @@ pub fn verify_file(name: DatasetName, file: &DataFile, path: &Path) -> Result<()
     match (name, file.sha256) {
         (_, Some(sha256)) => check_sha256(path, &decompressed(path, name)?, sha256, name),
         (DatasetName::Cifar10, None) => load_cifar10(path).map(drop),
-        (DatasetName::Cifar100, None) => load_cifar100(path).map(drop),
+        (DatasetName::Cifar100 | DatasetName::Cifar100Coarse, None) => load_cifar100(name, path).map(drop),
         (_, None) => Ok(()),
     }
 }
@@ -168,7 +174,7 @@ fn load_cifar10(path: &Path) -> Result<Dataset> {
     let mut parts = members
         .iter()
         .zip(CIFAR10_MEMBERS)
-        .map(|(content, member)| cifar::records(&path.join(member), content, 1, 10, 10_000))
+        .map(|(content, member)| cifar::records(&path.join(member), content, &CIFAR10_LABELS, 10_000))
         .collect::<Result<Vec<_>>>()?;
     let test = parts.pop();
     let mut train = parts.remove(0);
@@ -179,16 +185,17 @@ fn load_cifar10(path: &Path) -> Result<Dataset> {
     Ok(Dataset { name: DatasetName::Cifar10, train, test })
 }
 
-fn load_cifar100(path: &Path) -> Result<Dataset> {
-    let members = cifar::from_archive(path, open(path, DatasetName::Cifar100)?, &["train.bin", "test.bin"], 1 << 28)?;
+fn load_cifar100(name: DatasetName, path: &Path) -> Result<Dataset> {
+    let members = cifar::from_archive(path, open(path, name)?, &["train.bin", "test.bin"], 1 << 28)?;
     for (content, (member, sha256)) in
         members.iter().zip([("train.bin", CIFAR100_MEMBERS[0]), ("test.bin", CIFAR100_MEMBERS[1])])
     {
-        check_sha256(&path.join(member), content, sha256, DatasetName::Cifar100)?;
+        check_sha256(&path.join(member), content, sha256, name)?;
     }
-    let train = cifar::records(&path.join("train.bin"), &members[0], 2, 100, 50_000)?;
-    let test = cifar::records(&path.join("test.bin"), &members[1], 2, 100, 10_000)?;
-    Ok(Dataset { name: DatasetName::Cifar100, train, test: Some(test) })
+    let labels = if name == DatasetName::Cifar100Coarse { CIFAR100_COARSE } else { CIFAR100_FINE };
+    let train = cifar::records(&path.join("train.bin"), &members[0], &labels, 50_000)?;
+    let test = cifar::records(&path.join("test.bin"), &members[1], &labels, 10_000)?;
+    Ok(Dataset { name, train, test: Some(test) })
 }
 
 /// The decompressed content of a file, its checksum checked.

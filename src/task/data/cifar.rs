@@ -9,16 +9,21 @@ use std::path::Path;
 
 const PIXELS: usize = 3 * 32 * 32;
 
-/// Records of a member file. `label_bytes` is 1 or 2; the last one is used. `expected` is the number of records.
-pub(super) fn records(
-    path: &Path,
-    content: &[u8],
-    label_bytes: usize,
-    classes: usize,
-    expected: usize,
-) -> Result<Images> {
+/// The label bytes at the beginning of a record.
+pub(super) struct Labels {
+    /// How many there are.
+    pub bytes: usize,
+    /// Which of them is used, from 0.
+    pub used: usize,
+    /// Number of classes that it tells apart.
+    pub classes: usize,
+}
+
+/// Records of a member file, which holds `expected` of them.
+pub(super) fn records(path: &Path, content: &[u8], labels: &Labels, expected: usize) -> Result<Images> {
+    let Labels { bytes, used, classes } = *labels;
     let bad = |message: String| Err(Error::data(path, message, "download the archive again"));
-    let size = label_bytes + PIXELS;
+    let size = bytes + PIXELS;
     if content.len() != expected * size {
         return bad(format!("{} bytes instead of {expected} records of {size}", content.len()));
     }
@@ -29,12 +34,12 @@ pub(super) fn records(
         labels: Vec::new(),
     };
     for (i, record) in content.chunks_exact(size).enumerate() {
-        let label = record[label_bytes - 1];
+        let label = record[used];
         if usize::from(label) >= classes {
             return bad(format!("label {label} of record {i} is not below {classes}"));
         }
         images.labels.push(label);
-        images.pixels.extend_from_slice(&record[label_bytes..]);
+        images.pixels.extend_from_slice(&record[bytes..]);
     }
     Ok(images)
 }
@@ -68,15 +73,17 @@ mod tests {
     }
 
     #[test]
-    fn the_fine_label_is_used_and_checked() {
+    fn the_label_in_use_is_taken_and_checked() {
+        let (fine, coarse) = (Labels { bytes: 2, used: 1, classes: 100 }, Labels { bytes: 2, used: 0, classes: 20 });
         let mut content = vec![0; 2 * (2 + PIXELS)];
         (content[0], content[1]) = (19, 42);
-        let images = records(Path::new("train.bin"), &content, 2, 100, 2).unwrap();
+        let images = records(Path::new("train.bin"), &content, &fine, 2).unwrap();
         assert_eq!(images.labels, [42, 0]);
+        assert_eq!(records(Path::new("train.bin"), &content, &coarse, 2).unwrap().labels, [19, 0]);
         content[1] = 100;
-        let error = records(Path::new("train.bin"), &content, 2, 100, 2).unwrap_err();
+        let error = records(Path::new("train.bin"), &content, &fine, 2).unwrap_err();
         assert!(error.to_string().contains("label 100 of record 0"));
-        let error = records(Path::new("train.bin"), &content[1..], 2, 100, 2).unwrap_err();
+        let error = records(Path::new("train.bin"), &content[1..], &fine, 2).unwrap_err();
         assert!(error.to_string().contains("instead of 2 records"));
     }
 

@@ -33,6 +33,9 @@ pub enum DatasetName {
     /// CIFAR-100 (fine labels), 3×32×32.
     #[serde(rename = "cifar-100")]
     Cifar100,
+    /// CIFAR-100 with its 20 coarse labels.
+    #[serde(rename = "cifar-100-coarse")]
+    Cifar100Coarse,
     /// A [`Table`] of the user's own.
     Csv,
 }
@@ -45,16 +48,18 @@ impl DatasetName {
         Choice::new("fashion-mnist", "70,000 pieces of clothing, 28×28 pixels"),
         Choice::new("cifar-10", "60,000 photographs of 32×32 pixels in colour, 10 classes"),
         Choice::new("cifar-100", "60,000 photographs of 32×32 pixels in colour, 100 classes"),
+        Choice::new("cifar-100-coarse", "the same photographs in 20 classes"),
         Choice::new("csv", "a CSV file of your own, which [task.csv] describes"),
     ];
 
     /// The data sets that lrpilot knows the files of: all but the user's own.
-    pub const ALL: [DatasetName; 5] = [
+    pub const ALL: [DatasetName; 6] = [
         DatasetName::Digits,
         DatasetName::Mnist,
         DatasetName::FashionMnist,
         DatasetName::Cifar10,
         DatasetName::Cifar100,
+        DatasetName::Cifar100Coarse,
     ];
 
     /// The name in configurations and on the command line.
@@ -65,6 +70,7 @@ impl DatasetName {
             DatasetName::FashionMnist => "fashion-mnist",
             DatasetName::Cifar10 => "cifar-10",
             DatasetName::Cifar100 => "cifar-100",
+            DatasetName::Cifar100Coarse => "cifar-100-coarse",
             DatasetName::Csv => "csv",
         }
     }
@@ -76,6 +82,7 @@ impl DatasetName {
             DatasetName::Mnist | DatasetName::FashionMnist => (Shape::image(1, 28, 28), 10),
             DatasetName::Cifar10 => (Shape::image(3, 32, 32), 10),
             DatasetName::Cifar100 => (Shape::image(3, 32, 32), 100),
+            DatasetName::Cifar100Coarse => (Shape::image(3, 32, 32), 20),
             DatasetName::Csv => return None,
         })
     }

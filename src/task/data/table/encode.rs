@@ -24,6 +24,12 @@ impl Table {
             return Err(Error::config("task.data", message, "make the splits smaller"));
         }
         let width: usize = self.inputs.iter().map(Column::width).sum();
+        let shape = self.image.unwrap_or(Shape::flat(width));
+        if shape.len() != width {
+            let Shape { channels, height, width: columns } = shape;
+            let message = format!("{channels}×{height}×{columns} pixels, but a row has {width} inputs");
+            return Err(Error::config("task.csv.image", message, "correct the sides, or leave the key out"));
+        }
         let values = wanted as u128 * width as u128;
         range::count(format_args!("task.csv: numbers in {wanted} rows of {width} inputs"), values, 1, limits::TABLE)?;
         let order = shuffled(self.rows, &mut stream(config.data_seed, Purpose::Data, 0));
@@ -31,7 +37,7 @@ impl Table {
         let (a, rest) = rest.split_at(val_a);
         let (b, rest) = rest.split_at(val_b);
         let encoder = Encoder::new(self, train)?;
-        let part = |rows| encoder.examples(rows, width);
+        let part = |rows| encoder.examples(rows, shape);
         let mut train = part(train);
         add_label_noise(&mut train.targets, config);
         Ok(Splits { train, val_a: part(a), val_b: part(b), test: part(&rest[..test]) })
@@ -58,7 +64,8 @@ impl<'a> Encoder<'a> {
         Ok(Encoder { table, inputs: table.inputs.iter().map(|column| column.standards(train)).collect(), target })
     }
 
-    fn examples(&self, rows: &[usize], width: usize) -> Examples {
+    fn examples(&self, rows: &[usize], shape: Shape) -> Examples {
+        let width = shape.len();
         let mut x = Vec::with_capacity(rows.len() * width);
         for row in rows {
             self.table.inputs.iter().zip(&self.inputs).for_each(|(column, s)| column.encode(*row, s, &mut x));
@@ -72,7 +79,7 @@ impl<'a> Encoder<'a> {
             }
             Target::Inputs => Targets::Values { width, values: x.clone() },
         };
-        Examples { shape: Shape::flat(width), x, targets }
+        Examples { shape, x, targets }
     }
 }
 
@@ -197,5 +204,23 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(labels(0.0).iter().zip(labels(0.25)).filter(|(a, b)| *a != b).count(), 10);
+    }
+
+    /// Columns 2 and 3 are the pixels; column 1 is ignored, column 4 the class.
+    #[test]
+    fn rows_are_images_and_columns_may_be_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, (0..8).map(|i| format!("9,{i},{},{}\n", 7 - i, i % 2)).collect::<String>()).unwrap();
+        let sizes = SplitConfig { train_images: 2, val_a: 2, val_b: 2, test: 2, label_noise: 0.0, data_seed: 1 };
+        let read = |text: &str| {
+            let config: CsvConfig = crate::settings::parse(text, "").unwrap();
+            Table::read(&path, &config, Objective::Classification).unwrap().splits(&sizes)
+        };
+        let train = read("path = 't.csv'\nignored = [1]\nimage = [1, 2, 1]").unwrap().train;
+        assert_eq!((train.shape, train.x.len()), (Shape::image(1, 2, 1), 4));
+        assert!((train.x[0] + train.x[1]).abs() < 1e-6, "one column falls as the other rises: {:?}", train.x);
+        let wrong = read("path = 't.csv'\nimage = [1, 2, 1]").unwrap_err().to_string();
+        assert!(wrong.contains("task.csv.image: 1×2×1 pixels, but a row has 3 inputs"), "{wrong}");
     }
 }

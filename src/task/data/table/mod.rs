@@ -4,7 +4,8 @@ mod encode;
 mod read;
 
 use crate::keys::{Allowed, Key};
-use crate::{Error, Result};
+use crate::nn::Shape;
+use crate::{Error, Result, limits, range};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -29,9 +30,15 @@ pub struct CsvConfig {
     /// Columns of numbers that are names all the same and are one-hot encoded, as columns of text are by themselves.
     #[serde(default)]
     pub nominal: Vec<ColumnName>,
+    /// Columns that are no inputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<ColumnName>,
     /// Cells that stand for a missing value.
     #[serde(default = "missing_texts")]
     pub missing: Vec<String>,
+    /// Channels, height and width, where the inputs of a row are the pixels of an image in this order; a flat vector without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<[usize; 3]>,
 }
 
 impl CsvConfig {
@@ -55,10 +62,17 @@ impl CsvConfig {
             Allowed::Columns,
             "columns of numbers that are one-hot encoded, as columns of text are by themselves",
         ),
+        Key::new("ignored", Allowed::Columns, "columns that are no inputs"),
         Key::new(
             "missing",
             Allowed::Texts,
             "cells without a value: the mean of the training rows, or among names a category of its own",
+        ),
+        Key::optional(
+            "image",
+            Allowed::Counts(1, limits::WIDTH),
+            "channels, height and width of an image whose pixels are a row's inputs, in this order",
+            "a flat vector",
         ),
     ];
 
@@ -73,6 +87,9 @@ impl CsvConfig {
         if !matches!(self.separator.as_bytes(), [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte)) {
             let message = format!("{:?} is not one ASCII character that can stand between cells", self.separator);
             return Err(Error::config("task.csv.separator", message, "give one, e.g. \",\", \";\" or \"\\t\""));
+        }
+        for side in self.image.iter().flatten() {
+            range::count("task.csv.image", *side, 1, limits::WIDTH)?;
         }
         Ok(())
     }
@@ -140,6 +157,7 @@ pub struct Table {
     rows: usize,
     inputs: Vec<Column>,
     target: Target,
+    image: Option<Shape>,
 }
 
 impl Table {

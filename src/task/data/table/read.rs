@@ -1,5 +1,6 @@
 //! From a CSV file to columns of numbers and categories, with the row and column of whatever is wrong.
 
+use crate::nn::Shape;
 use crate::task::data::Objective;
 use crate::task::data::table::{Column, ColumnName, CsvConfig, Table, Target};
 use crate::{Error, Result, limits};
@@ -44,7 +45,8 @@ impl Table {
         let sheet = Sheet::new(path, &content, config)?;
         let target = sheet.target(objective)?;
         let nominal = config.nominal.iter().map(|c| sheet.index(c, "task.csv.nominal")).collect::<Result<Vec<_>>>()?;
-        let inputs = (0..sheet.columns).filter(|c| Some(*c) != target);
+        let ignored = config.ignored.iter().map(|c| sheet.index(c, "task.csv.ignored")).collect::<Result<Vec<_>>>()?;
+        let inputs = (0..sheet.columns).filter(|c| Some(*c) != target && !ignored.contains(c));
         let inputs = inputs.map(|c| sheet.input(c, nominal.contains(&c))).collect::<Result<Vec<_>>>()?;
         if inputs.is_empty() {
             let message = "there is no column beside the target";
@@ -56,7 +58,8 @@ impl Table {
             _ => Target::Inputs,
         };
         let sha256 = Sha256::digest(&content).iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Table { path: path.to_owned(), sha256, rows: sheet.rows.len(), inputs, target })
+        let image = config.image.map(|[channels, height, width]| Shape { channels, height, width });
+        Ok(Table { path: path.to_owned(), sha256, rows: sheet.rows.len(), inputs, target, image })
     }
 }
 
