@@ -42,8 +42,15 @@ const CORE_HAS_NOT: [&str; 9] = [
 const MAY_NAME_FLAGS: [&str; 2] = ["paper/evidence.rs", "paper/tables.rs"];
 /// The file that knows the names of a run folder's files; the templates and their errors are called like two of them.
 const KNOWS_FILE_NAMES: &str = "store/files.rs";
-const FILE_NAMES: [&str; 6] =
-    ["updates.jsonl", "results.jsonl", "policy.safetensors", "comparison.json", "sensitivities.json", "pilot-seed"];
+const FILE_NAMES: [&str; 7] = [
+    "updates.jsonl",
+    "results.jsonl",
+    "policy.safetensors",
+    "comparison.json",
+    "sensitivities.json",
+    "responses.json",
+    "pilot-seed",
+];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {

@@ -2,9 +2,9 @@
 //!
 //! `LRPILOT_REPORT_DIR=folder cargo test --test report` keeps the page and the picture for looking at.
 
-use lrpilot::record::Sensitivity;
 use lrpilot::record::statistics::estimate;
 use lrpilot::record::*;
+use lrpilot::record::{Response, Sensitivity};
 use lrpilot::report::html::{Origin, ReportInput, render};
 use lrpilot::report::svg::{LrSeries, lr_chart};
 #[cfg(feature = "cli")]
@@ -164,6 +164,13 @@ fn updates() -> Vec<UpdateRecord> {
 fn input(runs_each: usize) -> ReportInput {
     let runs = runs(runs_each);
     let sensitivity = |feature: &str, sensitivity| Sensitivity { feature: feature.into(), sensitivity };
+    let response = |name: &str, action: fn(f32) -> f32| Response {
+        name: name.into(),
+        influence: 0.2,
+        typical: 0.5,
+        curve: (0..=10).map(|i| i as f32 / 10.0).map(|x| (x, action(x))).collect(),
+        seen: vec![0.0, 0.4, 0.5, 1.0],
+    };
     ReportInput {
         title: "A learned schedule for digits".into(),
         comparison: Some(comparison(&runs)),
@@ -175,6 +182,10 @@ fn input(runs_each: usize) -> ReportInput {
             sensitivity("change of training loss", 0.17),
             sensitivity("validation loss minus training loss", -0.06),
             sensitivity("gradient norm, layer 1", 0.02),
+        ],
+        responses: vec![
+            response("training progress", |x| 0.3 - 0.6 * x),
+            response("log learning rate", |x| 0.2 * (3.0 * x).sin()),
         ],
         origin: Origin {
             command: "lrpilot demo --seed 1".into(),
@@ -222,6 +233,7 @@ fn text_from_outside_cannot_become_markup() {
     let mut input = input(2);
     input.title = EVIL.into();
     input.sensitivities[0].feature = EVIL.into();
+    input.responses[0].name = EVIL.into();
     input.origin.machine = EVIL.into();
     let comparison = input.comparison.as_mut().unwrap();
     comparison.methods[0].name = EVIL.into();
@@ -252,7 +264,14 @@ fn parts_that_are_missing_leave_their_section_out() {
     let page =
         render(&ReportInput { title: "Only training".into(), updates: updates(), ..Default::default() }).unwrap();
     assert!(page.contains("Return during training"));
-    for absent in ["id=\"comparison\"", "id=\"claims\"", "id=\"curves\"", "id=\"sensitivity\"", "id=\"origin\""] {
+    for absent in [
+        "id=\"comparison\"",
+        "id=\"claims\"",
+        "id=\"curves\"",
+        "id=\"sensitivity\"",
+        "id=\"responses\"",
+        "id=\"origin\"",
+    ] {
         assert!(!page.contains(absent), "{absent}");
     }
 }

@@ -37,6 +37,7 @@ pub mod atomic;
 pub mod control;
 mod error;
 mod exact;
+pub mod explain;
 pub mod generalist;
 pub mod guard;
 mod hyper;

@@ -71,6 +71,22 @@ pub struct PpoState {
     pub updates: u64,
 }
 
+impl PpoState {
+    /// The value network, for `inputs` numbers and hidden layers of these widths; its one output is V.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the parameters are those of a network of another size.
+    pub fn value_network(&self, inputs: usize, hidden: &[usize]) -> Result<Policy> {
+        let sizes: Vec<usize> = [&[inputs], hidden, &[1]].concat();
+        let (have, want) = (self.critic.len(), Policy::param_count(&sizes));
+        if have != want {
+            let message = format!("the value network has {have} parameters, not {want}");
+            return Err(Error::config("ppo.hidden", message, "give the configuration that the agent was made with"));
+        }
+        Ok(Policy::new(sizes, self.critic.clone(), self.moments.clone()))
+    }
+}
+
 impl Ppo {
     /// A new agent for observations of length `observation` and actions in `space`.
     ///

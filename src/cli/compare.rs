@@ -6,7 +6,6 @@ use crate::record::Kind;
 use crate::report::terminal;
 use crate::run::compare::tuning_seeds;
 use crate::run::learner::Learner;
-use crate::run::sensitivity::sensitivities;
 use crate::run::stop::StopFlag;
 use crate::run::{CompareOptions, PolicyGroup, compare};
 use crate::store::files::RunFiles;
@@ -93,7 +92,7 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
         let around = context::run_context(&*progress, stop, &host);
         let (comparison, _) = context::on_threads(global, || compare(&*source, &options, Some(store), &around))?;
         output::write_comparison(files, &comparison)?;
-        output::write_sensitivities(files, &sensitivities(&config, &source, &options.policies[0].policies[0])?)?;
+        output::write_insight(files, &config, &source, &options.policies[0].policies[0])?;
         output::write_report(files, info)?;
         Ok(comparison)
     })?;

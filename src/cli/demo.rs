@@ -5,7 +5,6 @@ use super::{GlobalArgs, context, error::print, output, run_folder};
 use crate::report::svg::{LrSeries, lr_chart};
 use crate::report::terminal;
 use crate::run::demo::{DemoOptions, DemoResult, check, demo};
-use crate::run::sensitivity::sensitivities;
 use crate::run::stop::StopFlag;
 use crate::store::atomic::write_atomic;
 use crate::store::files::RunFiles;
@@ -74,7 +73,7 @@ pub fn run(args: &DemoArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> 
         let around = context::run_context(&*progress, stop, &host);
         let result = context::on_threads(global, || demo(files, &options, &source, &around))?;
         output::write_comparison(files, &result.comparison)?;
-        output::write_sensitivities(files, &sensitivities(&config, &source, &result.policies[0])?)?;
+        output::write_insight(files, &config, &source, &result.policies[0])?;
         result.policies[best_policy(&result)].save(&files.policy())?;
         write_atomic(&files.schedules(), picture(&result).as_bytes())?;
         output::write_report(files, info)?;

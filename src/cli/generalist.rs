@@ -8,8 +8,9 @@ use crate::run::generalist::{GeneralistConfig, GeneralistTasks, learn_generalist
 use crate::settings;
 use crate::store::files::RunFiles;
 use crate::store::run_info::RunKind;
-use crate::task::{TaskDistribution, selection_tasks};
+use crate::task::{ConfiguredTask, TaskDistribution, TaskSource, selection_tasks};
 use crate::{Error, Result};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What stands in the place of a task's name.
@@ -20,11 +21,11 @@ pub const NAME: &str = "generalist";
 /// # Errors
 /// As [`learn_generalist_in`].
 pub fn run(args: &LearnArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
-    let config = config(args)?;
-    let root = context::data_dir(global);
-    let train = TaskDistribution::new(config.tasks.clone(), Some(&root))?;
-    let selection = selection_tasks(Some(&root))?.into_iter().map(|task| Arc::new(task) as _).collect();
-    let tasks = GeneralistTasks { train: Arc::new(train), selection };
+    let mut config = config(&args.set, args.seed)?;
+    if let Some(task) = &args.on {
+        config.on = Some(context::load_config(task, &[], None)?.task);
+    }
+    let tasks = tasks(&config, &context::data_dir(global))?;
     let info = run_folder::describe(RunKind::Learn, "A pretrained learning-rate policy".into());
     let policy = run_folder::work_in(&args.out, info, &config.to_toml()?, args.resume, |files, _| {
         let progress = context::stoppable(global, stop)?;
@@ -37,12 +38,25 @@ pub fn run(args: &LearnArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
     print(&format!("sha256: {}", crate::store::identity::sha256_hex(&policy.to_bytes()?)))
 }
 
+/// The distribution and the tasks of selection, or one task as both.
+fn tasks(config: &GeneralistConfig, root: &Path) -> Result<GeneralistTasks> {
+    if let Some(task) = &config.on {
+        let source: Arc<dyn TaskSource> = Arc::new(ConfiguredTask::new(task, Some(root))?);
+        return Ok(GeneralistTasks { train: Arc::clone(&source), selection: vec![source] });
+    }
+    let train = TaskDistribution::new(config.tasks.clone(), Some(root))?;
+    let selection = selection_tasks(Some(root))?.into_iter().map(|task| Arc::new(task) as _).collect();
+    Ok(GeneralistTasks { train: Arc::new(train), selection })
+}
+
 /// The defaults with `--set` and `--seed` laid on them.
-fn config(args: &LearnArgs) -> Result<GeneralistConfig> {
+///
+/// # Errors
+/// [`Error::Config`] for a wrong key or value.
+pub fn config(set: &[String], seed: Option<u64>) -> Result<GeneralistConfig> {
     let mut overlay = toml::Table::new();
-    args.set.iter().try_for_each(|s| settings::apply_set(&mut overlay, s, "--set"))?;
-    let seed =
-        args.seed.map(i64::try_from).transpose().map_err(|e| Error::usage(e.to_string(), "give a smaller seed"))?;
+    set.iter().try_for_each(|s| settings::apply_set(&mut overlay, s, "--set"))?;
+    let seed = seed.map(i64::try_from).transpose().map_err(|e| Error::usage(e.to_string(), "give a smaller seed"))?;
     overlay.extend(seed.map(|seed| ("seed".to_owned(), toml::Value::Integer(seed))));
     let base = toml::Table::try_from(GeneralistConfig::default())
         .map_err(|e| Error::Bug(format!("a configuration cannot be written: {e}")))?;

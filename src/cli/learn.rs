@@ -2,22 +2,23 @@
 
 use super::command::{CommandLine, compared};
 use super::{context, error::print, generalist, output, run_folder};
-use crate::Result;
-use crate::run::sensitivity::sensitivities;
 use crate::run::session::{learn_in, planned_epochs};
 use crate::run::stop::StopFlag;
 use crate::store::files::RunFiles;
 use crate::store::run_info::RunKind;
 use crate::task::TaskSource;
+use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Arguments of `learn`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  lrpilot learn digits --out runs/digits --seed 1 --set learn.epochs=3000")]
+#[command(
+    after_help = "Examples:\n  lrpilot learn digits --out runs/digits --seed 1 --set learn.epochs=3000\n  lrpilot learn generalist --out runs/generalist"
+)]
 pub struct LearnArgs {
-    /// Name of a task, or a configuration file (TOML).
+    /// Name of a task, or a configuration file (TOML); or `generalist`, for a pretrained policy.
     #[arg(value_name = "TASK|FILE")]
     pub task: String,
     /// Folder of the run, made if need be.
@@ -26,6 +27,9 @@ pub struct LearnArgs {
     /// Seed of the policy and of everything random [default: the configuration's].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::seed)]
     pub seed: Option<u64>,
+    /// With `generalist`: learn on this task alone, as a specialist that starts and acts as a pretrained policy does.
+    #[arg(long, value_name = "TASK|FILE")]
+    pub on: Option<String>,
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
@@ -42,6 +46,9 @@ pub fn run(args: &LearnArgs, global: &super::GlobalArgs, stop: &StopFlag) -> Res
     if args.task == generalist::NAME {
         return generalist::run(args, global, stop);
     }
+    if args.on.is_some() {
+        return Err(Error::usage("--on belongs to `lrpilot learn generalist`", "name the task itself, without --on"));
+    }
     let config = context::load_config(&args.task, &args.set, args.seed)?;
     let source: Arc<dyn TaskSource> = context::source(&config, global)?;
     let planned = planned_epochs(&config, &source)?;
@@ -53,7 +60,7 @@ pub fn run(args: &LearnArgs, global: &super::GlobalArgs, stop: &StopFlag) -> Res
         let around = context::run_context(&*progress, stop, &host);
         let policy = context::on_threads(global, || learn_in(files.folder(), &config, &source, &around))?;
         progress.finish("policy frozen");
-        output::write_sensitivities(files, &sensitivities(&config, &source, &policy)?)?;
+        output::write_insight(files, &config, &source, &policy)?;
         output::write_report(files, info)?;
         Ok(policy)
     })?;

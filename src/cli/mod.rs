@@ -10,6 +10,7 @@ pub mod data;
 pub mod demo;
 pub mod error;
 pub mod evaluate;
+pub mod explain;
 pub mod fetch;
 pub mod generalist;
 pub mod learn;
@@ -88,6 +89,8 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Train networks under one schedule and print how they end.
     Evaluate(evaluate::EvaluateArgs),
+    /// Train networks under a policy and say what moved its decisions.
+    Explain(explain::ExplainArgs),
     /// Look at a schedule, write what a policy did as numbers or code, train under numbers.
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
@@ -121,6 +124,7 @@ pub fn run(cli: Cli, stop: &StopFlag) -> Result<()> {
         Command::Learn(args) => learn::run(&args, &global, stop),
         Command::Compare(args) => compare::run(&args, &global, stop),
         Command::Evaluate(args) => evaluate::run(&args, &global),
+        Command::Explain(args) => explain::run(&args, &global),
         Command::Schedule(command) => schedule::run(&command, &global),
         Command::Suite(command) => suite::run(&command, &global, stop),
         Command::Paper(args) => paper::run(&args, &global, stop),

@@ -2,17 +2,24 @@
 //!
 //! The report is made from the files of the folder alone, so `lrpilot report` writes the same one again.
 
-use crate::record::{Comparison, RunRecord, Sensitivity, Stage, UpdateRecord};
+use crate::record::{Comparison, RunRecord, Stage, UpdateRecord};
 use crate::report::html::{Origin, ReportInput, render};
 use crate::report::table;
+use crate::run::RunConfig;
+use crate::run::explain::{names, responses};
+use crate::run::sensitivity::{observations, sensitivities};
 use crate::store::atomic::write_atomic;
 use crate::store::files::{POLICY_FOLDERS, RunFiles};
 use crate::store::journal::read;
 use crate::store::run_info::RunInfo;
+use crate::task::TaskSource;
 use crate::{Error, Result};
+use lrpilot_core::Learned;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Write the comparison as JSON, Markdown and CSV.
 ///
@@ -24,13 +31,24 @@ pub fn write_comparison(files: &RunFiles, comparison: &Comparison) -> Result<()>
     write_atomic(&files.comparison_csv(), table::csv(comparison).as_bytes())
 }
 
-/// Write what the policy looks at.
+/// Write what the policy looks at on the task, and how it answers.
 ///
 /// # Errors
-/// [`Error::Io`].
-pub fn write_sensitivities(files: &RunFiles, sensitivities: &[Sensitivity]) -> Result<()> {
-    let json = serde_json::to_vec(sensitivities).map_err(|e| Error::Bug(format!("sensitivities: {e}")))?;
-    write_atomic(&files.sensitivities(), &json)
+/// The task's; [`Error::Io`].
+pub fn write_insight(
+    files: &RunFiles,
+    config: &RunConfig,
+    source: &Arc<dyn TaskSource>,
+    policy: &Learned,
+) -> Result<()> {
+    let observations = observations(config, source, policy)?;
+    write_json(&files.sensitivities(), &sensitivities(policy, &observations))?;
+    write_json(&files.responses(), &responses(policy.policy(), &names(policy), &observations)?)
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_vec(value).map_err(|e| Error::Bug(format!("{}: {e}", path.display())))?;
+    write_atomic(path, &json)
 }
 
 /// Write the report from what is in the folder.
@@ -44,6 +62,7 @@ pub fn write_report(files: &RunFiles, info: &RunInfo) -> Result<()> {
         runs: evaluation_runs(files)?,
         updates: updates(files)?,
         sensitivities: read_json(&files.sensitivities())?.unwrap_or_default(),
+        responses: read_json(&files.responses())?.unwrap_or_default(),
         origin: origin(info),
     };
     write_atomic(&files.report(), render(&input)?.as_bytes())

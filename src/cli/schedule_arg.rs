@@ -4,8 +4,9 @@ use super::context;
 use crate::settings::{self, nearest};
 use crate::task::TaskSpec;
 use crate::{Error, Result};
+use lrpilot_core::Schedule;
+use lrpilot_core::generalist::{Generalist, NEWEST};
 use lrpilot_core::schedule::named::NAMED;
-use lrpilot_core::{Learned, Schedule};
 use std::path::Path;
 
 /// Types of metric-driven schedules; all others are open-loop.
@@ -29,6 +30,8 @@ const OPEN_LOOP: [&str; 14] = [
 ];
 /// Endings of the files that a schedule can be in: a policy, a table, numbers.
 const ENDINGS: [&str; 5] = ["safetensors", "toml", "csv", "json", "txt"];
+/// The name of the policy that comes with lrpilot.
+pub(super) const PRETRAINED: &str = "pretrained";
 /// An inline table, for messages.
 const INLINE: &str = "{ type = \"step\", step_size = 10, gamma = 0.5 }";
 
@@ -61,6 +64,9 @@ pub fn schedule(text: &str, place: &str, lr: Option<f64>, run: ForRun) -> Result
     if let Some(named) = Schedule::named(text, lr.unwrap_or(run.default_lr), run.horizon) {
         return Ok(named);
     }
+    if text == PRETRAINED {
+        return Ok(Schedule::Generalist { policy: Box::new(Generalist::pretrained(NEWEST)?), lr });
+    }
     if text.trim_start().starts_with('{') {
         let table = settings::parse::<Inline>(&format!("inline = {}", text.trim()), place)?.inline;
         return from_table(table, place, "", lr, run);
@@ -68,13 +74,7 @@ pub fn schedule(text: &str, place: &str, lr: Option<f64>, run: ForRun) -> Result
     let path = Path::new(text);
     let ending = path.extension().and_then(|e| e.to_str()).filter(|e| ENDINGS.contains(e));
     match ending {
-        Some("safetensors") => {
-            let policy = match run.groups {
-                Some(groups) => context::load_policy(path, groups)?,
-                None => Learned::load(path)?,
-            };
-            Ok(Schedule::Learned { policy: Box::new(policy), lr })
-        }
+        Some("safetensors") => policy(path, lr, run),
         Some("toml") => {
             let content = context::read_utf8(path)?;
             from_table(settings::parse(&content, text)?, text, &content, lr, run)
@@ -82,6 +82,18 @@ pub fn schedule(text: &str, place: &str, lr: Option<f64>, run: ForRun) -> Result
         Some(_) => numbers(path, text, lr),
         None => Err(unknown(text, path.is_file())),
     }
+}
+
+/// The policy in a file, be it learned on a task or pretrained.
+fn policy(path: &Path, lr: Option<f64>, run: ForRun) -> Result<Schedule> {
+    Ok(match (Schedule::load(path)?, run.groups) {
+        (Schedule::Generalist { policy, .. }, _) => Schedule::Generalist { policy, lr },
+        (Schedule::Learned { .. }, Some(groups)) => {
+            Schedule::Learned { policy: Box::new(context::load_policy(path, groups)?), lr }
+        }
+        (Schedule::Learned { policy, .. }, None) => Schedule::Learned { policy, lr },
+        (other, _) => other,
+    })
 }
 
 /// What stands behind the key of an inline table, which is no document by itself.
@@ -147,7 +159,7 @@ fn numbers(path: &Path, text: &str, lr: Option<f64>) -> Result<Schedule> {
 
 /// The error for what is no schedule; `is_file` if there is such a file, of another ending.
 fn unknown(text: &str, is_file: bool) -> Error {
-    let names: Vec<&str> = NAMED.iter().map(|n| n.name).collect();
+    let names: Vec<&str> = NAMED.iter().map(|n| n.name).chain([PRETRAINED]).collect();
     let near = nearest(text, &names).map_or(String::new(), |name| format!("did you mean `{name}`? "));
     let what = if is_file { "is a file of unknown ending, no schedule" } else { "is no schedule" };
     Error::usage(

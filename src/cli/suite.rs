@@ -1,5 +1,6 @@
 //! `lrpilot suite list|run`.
 
+use super::schedule_arg::PRETRAINED;
 use super::{GlobalArgs, context, error::print, output, run_folder};
 use crate::record::suite::{LeftOut, Reference, SuiteKind, SuiteResults, TaskRuns};
 use crate::report::format::significant;
@@ -14,7 +15,8 @@ use crate::suite::{self, Contestant, LoadedTask, Origin, Suite, SuiteOptions, Su
 use crate::{Error, Result};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
-use lrpilot_core::{Hyperparameters, Learned, Schedule};
+use lrpilot_core::generalist::NEWEST;
+use lrpilot_core::{Hyperparameters, Schedule};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -48,7 +50,7 @@ pub struct ListArgs {
 /// Arguments of `suite run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Policy files.
+    /// Policy files; `pretrained` is the policy that comes with the program.
     #[arg(value_name = "POLICY", required_unless_present = "baselines")]
     pub policy: Vec<PathBuf>,
     /// Folder of the run, made if need be.
@@ -287,17 +289,28 @@ fn civil(mut days: u64) -> (u64, u64, u64) {
 fn contestants(paths: &[PathBuf], groups: usize, tasks: &[LoadedTask]) -> Result<Vec<Contestant>> {
     let mut contestants: Vec<Contestant> = Vec::new();
     for path in paths {
-        let policy: Learned = context::load_policy(path, groups)?;
-        for task in tasks {
-            policy.check_groups(task.spec().groups.len())?;
-        }
+        let (schedule, sha256) = contestant(path, groups, tasks)?;
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let taken = contestants.iter().filter(|c| c.name == stem || c.name.starts_with(&format!("{stem} ("))).count();
         let name = if taken == 0 { stem } else { format!("{stem} ({})", taken + 1) };
-        let sha256 = sha256_hex(&policy.to_bytes()?);
-        contestants.push(Contestant { name, sha256, schedule: Schedule::learned(policy) });
+        contestants.push(Contestant { name, sha256, schedule });
     }
     Ok(contestants)
+}
+
+/// The policy in a file, or the one that comes with lrpilot, with the sha256 of its file.
+fn contestant(path: &Path, groups: usize, tasks: &[LoadedTask]) -> Result<(Schedule, String)> {
+    let schedule = if path == Path::new(PRETRAINED) { Schedule::pretrained(NEWEST)? } else { Schedule::load(path)? };
+    let bytes = match &schedule {
+        Schedule::Learned { .. } => {
+            let policy = context::load_policy(path, groups)?;
+            tasks.iter().try_for_each(|task| policy.check_groups(task.spec().groups.len()))?;
+            policy.to_bytes()?
+        }
+        Schedule::Generalist { policy, .. } => policy.to_bytes()?,
+        _ => return Err(Error::Bug(format!("{} is no policy", path.display()))),
+    };
+    Ok((schedule, sha256_hex(&bytes)))
 }
 
 /// Put cheap tasks first, and say how long everything will take. Results do not depend on the order.

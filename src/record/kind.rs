@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// A frozen policy of ours.
     Learned,
+    /// A policy that comes with lrpilot and has never seen the task.
+    Pretrained,
     /// Something without the policy's knowledge: its schedule replayed blindly, its mean LR, the policy before learning.
     Control,
     /// A standard schedule whose initial LR was tuned.
@@ -22,7 +24,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of the table.
-    pub const ALL: [Kind; 6] = [Kind::Learned, Kind::Control, Kind::Tuned, Kind::Hindsight, Kind::Default, Kind::Paper];
+    pub const ALL: [Kind; 7] =
+        [Kind::Learned, Kind::Pretrained, Kind::Control, Kind::Tuned, Kind::Hindsight, Kind::Default, Kind::Paper];
 
     /// The name in files.
     ///
@@ -32,6 +35,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Learned => "learned",
+            Kind::Pretrained => "pretrained",
             Kind::Control => "control",
             Kind::Tuned => "tuned",
             Kind::Hindsight => "hindsight",
@@ -44,6 +48,7 @@ impl Kind {
     pub fn purpose(self) -> &'static str {
         match self {
             Kind::Learned => "learned policies",
+            Kind::Pretrained => "a policy that comes with lrpilot and has never seen the task",
             Kind::Control => "controls made from them",
             Kind::Tuned => "schedules tuned with the same budget",
             Kind::Hindsight => "the constant LR that turned out best on these very runs",
@@ -73,10 +78,10 @@ pub enum Stage {
 mod tests {
     use super::*;
 
-    /// The strings are those in the files of version 0.1.0.
+    /// The strings are those in the files of version 0.1.0, which had no pretrained policy.
     #[test]
     fn kinds_and_stages_are_written_as_ever() {
-        let kinds = r#"["learned","control","tuned","hindsight","default","paper"]"#;
+        let kinds = r#"["learned","pretrained","control","tuned","hindsight","default","paper"]"#;
         assert_eq!(serde_json::to_string(&Kind::ALL).unwrap(), kinds);
         assert_eq!(serde_json::to_string(&Kind::ALL.map(Kind::name)).unwrap(), kinds);
         let stages = [Stage::Tune, Stage::ReplaySource, Stage::Compare, Stage::Paper];

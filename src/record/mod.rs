@@ -1,11 +1,13 @@
 //! What runs write and reports read: the record types, their statistics, and progress as events.
 
+mod explained;
 mod kind;
 pub mod progress;
 pub mod statistics;
 pub mod suite;
 pub mod tensorboard;
 
+pub use explained::{Explained, ExplainedDecision, ExplainedRun, Response};
 pub use kind::{Kind, Stage};
 
 use serde::{Deserialize, Serialize};

@@ -7,8 +7,9 @@
 use super::axis::Axis;
 use super::chart::{self, Chart};
 use super::format::{count, estimate, significant};
+use super::response::{ResponseFigure, response_figures};
 use super::table;
-use crate::record::{BreakEven, Claim, Comparison, Kind, MethodResult, RunRecord, Sensitivity, UpdateRecord};
+use crate::record::{BreakEven, Claim, Comparison, Kind, MethodResult, Response, RunRecord, Sensitivity, UpdateRecord};
 use crate::{Error, Result};
 use askama::Template;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct ReportInput {
     pub updates: Vec<UpdateRecord>,
     /// How strongly the policy's output depends on each of its inputs.
     pub sensitivities: Vec<Sensitivity>,
+    /// How the policy answers to each of its inputs.
+    pub responses: Vec<Response>,
     /// Where it all comes from.
     pub origin: Origin,
 }
@@ -68,6 +71,7 @@ struct Page<'a> {
     histories_left_out: usize,
     training: Vec<Figure>,
     sensitivities: Vec<SensitivityBar<'a>>,
+    responses: Vec<ResponseFigure>,
     origin: Vec<(&'static str, &'a str)>,
     data: String,
     style: &'static str,
@@ -146,7 +150,7 @@ struct SensitivityBar<'a> {
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
 pub fn render(input: &ReportInput) -> Result<String> {
-    let ReportInput { title, comparison, runs, updates, sensitivities, origin } = input;
+    let ReportInput { title, comparison, runs, updates, sensitivities, responses, origin } = input;
     let comparison = comparison.as_ref();
     let methods = comparison.map(table::sorted).unwrap_or_default();
     let (history_charts, histories_left_out) = chart::histories(runs, comparison);
@@ -169,6 +173,7 @@ pub fn render(input: &ReportInput) -> Result<String> {
         histories_left_out,
         training,
         sensitivities: sensitivity_bars(sensitivities),
+        responses: response_figures(responses),
         origin: origin.rows(comparison.map_or("", |c| &c.command)),
         data: script_json(&charts)?,
         style: include_str!("../../templates/report.css"),

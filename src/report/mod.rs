@@ -6,8 +6,10 @@
 pub mod axis;
 pub mod chart;
 pub mod distribution;
+pub mod explanation;
 pub mod format;
 pub mod html;
+pub mod response;
 #[cfg(feature = "cli")]
 pub mod suite;
 #[cfg(feature = "cli")]

@@ -2,7 +2,7 @@
 
 use super::chart::{Chart, CurveKind, Series};
 use super::format::{learning_rate, significant};
-use super::html::{Figure, Origin, origin_rows, placed, script_json, without_first_line};
+use super::html::{Figure, Origin, placed, script_json, without_first_line};
 use super::suite::{ratio, score_line, sentence, shown};
 use crate::record::Kind;
 use crate::record::suite::{LeftOut, MethodScore, SuiteKind, SuiteResults};
@@ -45,7 +45,7 @@ pub fn render(results: &SuiteResults, origin: &Origin) -> Result<String> {
     let shown = shown(results);
     let columns = ["#", "task", "regime", "reference", "its LR", "its loss"].map(String::from);
     let verdict = results.policies.iter().map(|p| format!("{}: {}", p.name, sentence(&p.aggregate))).collect();
-    let mut origin = origin_rows(origin, None);
+    let mut origin = origin.rows("");
     origin.push(("Reference", &results.reference));
     origin.retain(|(_, text)| !text.is_empty());
     let page = Page {

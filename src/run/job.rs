@@ -42,6 +42,9 @@ impl JobSpec {
             Schedule::Learned { policy, lr } => {
                 serde_json::json!({ "policy": sha256_hex(&policy.to_bytes()?), "lr": lr })
             }
+            Schedule::Generalist { policy, lr } => {
+                serde_json::json!({ "pretrained": sha256_hex(&policy.to_bytes()?), "lr": lr })
+            }
             other => serde_json::json!(other),
         };
         let JobSpec { task, stage, name, schedule: _, initial_lr, seed, policy_seed, record } = self;

@@ -59,6 +59,13 @@ pub struct LearnerState {
     candidates: Vec<Policy>,
 }
 
+impl LearnerState {
+    /// The agent.
+    pub fn agent(&self) -> &PpoState {
+        &self.ppo
+    }
+}
+
 impl Learner {
     /// Set everything up; nothing is trained yet.
     ///

@@ -5,6 +5,7 @@ pub mod config;
 pub mod context;
 pub mod demo;
 pub mod executor;
+pub mod explain;
 pub mod export;
 pub mod generalist;
 pub mod job;

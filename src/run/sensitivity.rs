@@ -13,13 +13,11 @@ use std::sync::Arc;
 /// Episodes whose observations are used.
 const EPISODES: u64 = 3;
 
-/// The mean change of each of the policy's outputs when an input rises by one of its standard deviations over a few
-/// episodes, largest first. Where the policy sets more than the learning rate, the feature names the output too:
-/// `input → output`.
+/// What the policy sees in a few episodes on the task, one observation a decision.
 ///
 /// # Errors
 /// As the task's.
-pub fn sensitivities(config: &RunConfig, source: &Arc<dyn TaskSource>, learned: &Learned) -> Result<Vec<Sensitivity>> {
+pub fn observations(config: &RunConfig, source: &Arc<dyn TaskSource>, learned: &Learned) -> Result<Vec<Vec<f32>>> {
     let mut parts = config.env.parts(source.spec())?;
     parts.policy = learned.spec().clone();
     parts.initial_lr = InitialLr::Anchor {};
@@ -37,18 +35,26 @@ pub fn sensitivities(config: &RunConfig, source: &Arc<dyn TaskSource>, learned: 
             observation = step.observation;
         }
     }
+    Ok(observations)
+}
+
+/// The mean change of each of the policy's outputs when an input rises by one of its standard deviations over the
+/// observations, largest first. Where the policy sets more than the learning rate, the feature names the output too:
+/// `input → output`.
+pub fn sensitivities(learned: &Learned, observations: &[Vec<f32>]) -> Vec<Sensitivity> {
+    let mut policy = learned.policy().clone();
     let spec = learned.spec();
     let (inputs, outputs) = (spec.observation.names(spec.observed_groups), output_names(spec));
     let mut all = Vec::with_capacity(inputs.len() * outputs.len());
     for (i, input) in inputs.iter().enumerate() {
-        let changes = sensitivity(&mut policy, &observations, i);
+        let changes = sensitivity(&mut policy, observations, i);
         all.extend(outputs.iter().zip(changes).map(|(output, sensitivity)| {
             let feature = if outputs.len() == 1 { input.clone() } else { format!("{input} → {output}") };
             Sensitivity { feature, sensitivity }
         }));
     }
     all.sort_by(|a, b| b.sensitivity.abs().total_cmp(&a.sensitivity.abs()));
-    Ok(all)
+    all
 }
 
 /// What the policy sets, in the order of its outputs.

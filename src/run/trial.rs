@@ -53,6 +53,8 @@ pub fn run_trial(task: &mut dyn Task, schedule: &Schedule, seed: u64, record: Re
     for interval in 1..=horizon {
         let before = if running.rolls_back() { Some(task.save()?) } else { None };
         let hyperparameters = running.hyperparameters();
+        // A rate that changes within the interval is recorded as it is in its middle.
+        let lr = running.lr_at(task.spec().steps_per_interval as u64 / 2);
         let measured = train_interval(task, running.steps_to_decision(), &|i| running.lr_at(i), &hyperparameters)?;
         extra_forward_passes += measured.extra_forward_passes;
         match (running.observe(&measured), before) {
@@ -64,7 +66,7 @@ pub fn run_trial(task: &mut dyn Task, schedule: &Schedule, seed: u64, record: Re
             if look && !diverged { task.evaluate(Split::ValidationB)? } else { (f64::NAN, f64::NAN) };
         curve.push(IntervalRecord {
             interval,
-            lr: measured.step_size.unwrap_or(hyperparameters.lr),
+            lr: measured.step_size.unwrap_or(lr),
             momentum: hyperparameters.momentum.filter(|_| accepts_momentum),
             weight_decay: hyperparameters.weight_decay,
             train_loss: measured.train_loss.unwrap_or(f64::NAN),

@@ -107,6 +107,11 @@ impl RunFiles {
         self.folder.join("sensitivities.json")
     }
 
+    /// How the policy answers to each of its inputs ([`crate::record::Response`]).
+    pub fn responses(&self) -> PathBuf {
+        self.folder.join("responses.json")
+    }
+
     /// The picture of the learned and the tuned schedules.
     pub fn schedules(&self) -> PathBuf {
         self.folder.join("schedules.svg")

@@ -103,6 +103,9 @@ impl Drive {
             Drive::Schedule(Schedule::Learned { policy, lr }) => {
                 serde_json::json!({ "policy": sha256_hex(&policy.to_bytes()?), "lr": lr })
             }
+            Drive::Schedule(Schedule::Generalist { policy, lr }) => {
+                serde_json::json!({ "pretrained": sha256_hex(&policy.to_bytes()?), "lr": lr })
+            }
             other => serde_json::json!(other),
         })
     }
@@ -174,18 +177,23 @@ impl Contestant {
     pub(super) fn from(&self, lr0: Option<f64>) -> Schedule {
         match &self.schedule {
             Schedule::Learned { policy, .. } => Schedule::Learned { policy: policy.clone(), lr: lr0 },
+            Schedule::Generalist { policy, .. } => Schedule::Generalist { policy: policy.clone(), lr: lr0 },
             other => other.clone(),
         }
     }
 
     /// Whether there is a learning rate that it can be told to start from.
     pub(super) fn takes_start(&self) -> bool {
-        matches!(self.schedule, Schedule::Learned { .. })
+        matches!(self.schedule, Schedule::Learned { .. } | Schedule::Generalist { .. })
     }
 
     /// The same policy with a last layer of zeros, which always takes the action 0; `None` for what has no actions.
     pub(super) fn without_action(&self) -> Result<Option<Schedule>> {
-        let Schedule::Learned { policy, .. } = &self.schedule else { return Ok(None) };
+        let policy = match &self.schedule {
+            Schedule::Learned { policy, .. } => policy,
+            Schedule::Generalist { policy, .. } => return Ok(Some(Schedule::generalist(policy.base_run()))),
+            _ => return Ok(None),
+        };
         let network = policy.policy();
         let (inputs, outputs) = (network.sizes[network.sizes.len() - 2], network.outputs());
         let mut params = network.params.clone();

@@ -13,6 +13,7 @@ mod controller;
 mod features;
 mod grid;
 mod policy;
+mod pretrained;
 mod shape;
 
 pub use anchor::{ANCHOR_TERMS, AnchorModel, Term};
@@ -20,4 +21,5 @@ pub use controller::{GeneralistController, GeneralistState};
 pub use features::{FEATURES, Standing};
 pub use grid::Grid;
 pub use policy::{Generalist, GeneralistRun, GeneralistSpec};
+pub use pretrained::NEWEST;
 pub use shape::{Base, Residual};

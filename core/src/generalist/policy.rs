@@ -1,6 +1,7 @@
 //! The frozen pretrained policy, and the same in a run.
 
 use super::{AnchorModel, Base, FEATURES, GeneralistController, GeneralistState, Residual};
+use crate::explain::{Decided, Explanation};
 use crate::range::{Range, check};
 use crate::schedule::Provenance;
 use crate::{Decision, Error, Measurement, Policy, Result, RunSpec};
@@ -127,7 +128,8 @@ impl Generalist {
         let mut controller = GeneralistController::new(self.spec.clone(), run.clone());
         let mut observation = Vec::with_capacity(FEATURES.len());
         controller.start(probe, given, &mut observation);
-        let mut running = GeneralistRun { policy: self.policy.clone(), controller, observation };
+        let (policy, residual_before) = (self.policy.clone(), controller.residual());
+        let mut running = GeneralistRun { policy, controller, observation, action: 0.0, residual_before };
         running.decide();
         Ok(running)
     }
@@ -160,6 +162,9 @@ pub struct GeneralistRun {
     policy: Policy,
     controller: GeneralistController,
     observation: Vec<f32>,
+    action: f32,
+    /// The residual that the last action began from.
+    residual_before: f64,
 }
 
 impl GeneralistRun {
@@ -173,6 +178,7 @@ impl GeneralistRun {
     fn decide(&mut self) {
         let mut action = [0.0];
         self.policy.act(&self.observation, &mut action);
+        (self.action, self.residual_before) = (action[0], self.controller.residual());
         self.controller.act(action[0]);
     }
 
@@ -186,7 +192,32 @@ impl GeneralistRun {
         &self.observation
     }
 
+    /// The last decision; `None` in a run whose state was restored, until the next measurement.
+    pub fn decided(&self) -> Option<Decided> {
+        let controller = &self.controller;
+        (!self.observation.is_empty()).then(|| Decided {
+            decision: controller.decision(),
+            share: controller.share(),
+            lr: controller.lr_at(0),
+            action: self.action,
+            change: controller.residual() - self.residual_before,
+            residual: Some(controller.residual()),
+            observation: self.observation.clone(),
+        })
+    }
+
+    /// What each input did to the last decision, against the `typical` observation.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `typical` has another length than [`FEATURES`], or there is no decision to explain; see
+    /// [`GeneralistRun::decided`].
+    pub fn explain(&self, typical: &[f32]) -> Result<Explanation> {
+        let decided = self.decided().ok_or_else(Decided::missing)?;
+        Explanation::new(&self.policy, &FEATURES, &decided, typical)
+    }
+
     pub(crate) fn set_state(&mut self, state: GeneralistState) {
+        self.observation.clear();
         self.controller.set_state(state);
     }
 }

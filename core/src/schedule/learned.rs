@@ -1,6 +1,7 @@
 //! The frozen policy: what was learned, and a small runtime that turns measurements into learning rates.
 
 use crate::control::{Controller, ControllerState};
+use crate::explain::{Decided, Explanation};
 use crate::{Decision, Error, Hyperparameters, Measurement, Policy, PolicySpec, Result, RunSpec};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -119,7 +120,8 @@ impl Learned {
         controller.start(probe, initial, anchor, &mut observation);
         let action = vec![0.0; self.spec.action_dim()];
         let hyperparameters = Hyperparameters::lr(controller.lr());
-        let mut running = LearnedRun { policy: self.policy.clone(), controller, observation, action, hyperparameters };
+        let (policy, lr_before) = (self.policy.clone(), controller.lr());
+        let mut running = LearnedRun { policy, controller, observation, action, hyperparameters, lr_before };
         running.decide();
         Ok(running)
     }
@@ -198,6 +200,8 @@ pub struct LearnedRun {
     observation: Vec<f32>,
     action: Vec<f32>,
     hyperparameters: Hyperparameters,
+    /// The learning rate that the last action began from.
+    lr_before: f64,
 }
 
 impl LearnedRun {
@@ -211,6 +215,7 @@ impl LearnedRun {
 
     fn decide(&mut self) {
         self.policy.act(&self.observation, &mut self.action);
+        self.lr_before = self.controller.lr();
         self.hyperparameters = self.controller.act(&self.action);
     }
 
@@ -224,7 +229,33 @@ impl LearnedRun {
         &self.controller
     }
 
+    /// The last decision; `None` in a run whose state was restored, until the next measurement.
+    pub fn decided(&self) -> Option<Decided> {
+        let controller = &self.controller;
+        (!self.observation.is_empty()).then(|| Decided {
+            decision: controller.interval(),
+            share: controller.interval() as f64 / controller.run().horizon as f64,
+            lr: controller.lr(),
+            action: self.action[0],
+            change: (controller.lr() / self.lr_before).log10(),
+            residual: None,
+            observation: self.observation.clone(),
+        })
+    }
+
+    /// What each input did to the last decision, against the `typical` observation.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `typical` has another length than an observation, or there is no decision to explain; see
+    /// [`LearnedRun::decided`].
+    pub fn explain(&self, typical: &[f32]) -> Result<Explanation> {
+        let spec = self.controller.policy();
+        let decided = self.decided().ok_or_else(Decided::missing)?;
+        Explanation::new(&self.policy, &spec.observation.names(spec.observed_groups), &decided, typical)
+    }
+
     pub(super) fn set_state(&mut self, state: ControllerState, hyperparameters: Hyperparameters) {
+        self.observation.clear();
         self.controller.set_state(state);
         self.hyperparameters = hyperparameters;
     }

@@ -18,7 +18,9 @@ pub use metric::{GreedyLr, MetricDriven, Plateau};
 pub use open_loop::OpenLoop;
 
 use crate::control::ControllerState;
+use crate::explain::{Decided, Explanation};
 use crate::generalist::{Generalist, GeneralistRun, GeneralistState};
+use crate::guard::{AuditEvent, Guard, GuardConfig, GuardState, Verdict};
 use crate::range::{Range, check};
 use crate::{Decision, Error, Hyperparameters, Measurement, Result, RunSpec};
 use metric::MetricState;
@@ -100,11 +102,50 @@ impl Schedule {
     /// As [`Learned::load`] and [`Generalist::load`].
     pub fn load(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        match file::header(&bytes, path)? {
-            (file::GENERALIST_VERSION, _) => Ok(Schedule::generalist(Generalist::from_bytes(&bytes, path)?)),
-            _ => Ok(Schedule::learned(Learned::from_bytes(&bytes, path)?)),
+        Schedule::from_bytes(&std::fs::read(path).map_err(|e| Error::io(path, e))?, path)
+    }
+
+    /// The frozen policy in the content of a file; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Learned::from_bytes`] and [`Generalist::from_bytes`].
+    pub fn from_bytes(bytes: &[u8], path: &std::path::Path) -> Result<Self> {
+        match file::header(bytes, path)? {
+            (file::GENERALIST_VERSION, _) => Ok(Schedule::generalist(Generalist::from_bytes(bytes, path)?)),
+            _ => Ok(Schedule::learned(Learned::from_bytes(bytes, path)?)),
         }
+    }
+
+    /// A policy that comes with lrpilot, for runs that it has never seen: no learning rate, no tuning.
+    ///
+    /// ```
+    /// use lrpilot_core::generalist::NEWEST;
+    /// use lrpilot_core::{Decision, Group, OptimizerFamily, Recorder, RunSpec, Schedule};
+    /// // Gradient descent on ½w², ten intervals of five steps.
+    /// let mut w = 1.0_f64;
+    /// let run = RunSpec::new(10, OptimizerFamily::Sgd { momentum: 0.0 }, vec![Group::new("w", 1)]);
+    /// let mut recorder = Recorder::new(1);
+    /// recorder.probe(0.5 * w * w, &[w * w]);
+    /// let mut schedule = Schedule::pretrained(NEWEST)?.start(&run, &recorder.finish(None, &[w.abs()]))?;
+    /// for _ in 0..10 {
+    ///     let before = w;
+    ///     for i in 0..5 {
+    ///         let (lr, gradient) = (schedule.lr_at(i), w);
+    ///         recorder.step(0.5 * w * w, &[gradient * gradient], &[]);
+    ///         w -= lr * gradient;
+    ///     }
+    ///     if schedule.observe(&recorder.finish(Some(0.5 * w * w), &[w.abs()])) == Decision::RollBack {
+    ///         w = before;
+    ///     }
+    /// }
+    /// assert!(w < 1.0);
+    /// # Ok::<(), lrpilot_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Generalist::pretrained`].
+    pub fn pretrained(name: &str) -> Result<Self> {
+        Ok(Schedule::generalist(Generalist::pretrained(name)?))
     }
 
     /// A pretrained policy that finds its initial LR by itself.
@@ -166,17 +207,28 @@ impl Schedule {
                 (Running::Generalist(Box::new(running)), first)
             }
         };
-        Ok(RunningSchedule { running, hyperparameters, interval: 0 })
+        let mut running = RunningSchedule { running, hyperparameters, interval: 0, guard: None };
+        if running.rolls_back() {
+            let mut guard = Guard::new(GuardConfig::default())?;
+            let _ = guard.interval(probe);
+            running.guard = Some(Box::new(guard));
+        }
+        Ok(running)
     }
 }
 
 /// A schedule in a run: it says with what to train, and takes one measurement after each interval.
+///
+/// A policy that may ask for a roll-back is watched by a [`Guard`]: where the policy would go on although the training
+/// loss has a fault, the guard asks for the roll-back and lowers the learning rate;
+/// [`RunningSchedule::without_guard`] switches it off.
 #[derive(Clone, Debug)]
 pub struct RunningSchedule {
     running: Running,
     hyperparameters: Hyperparameters,
     /// Intervals finished.
     interval: usize,
+    guard: Option<Box<Guard>>,
 }
 
 #[derive(Clone, Debug)]
@@ -194,6 +246,8 @@ pub struct ScheduleState {
     interval: usize,
     hyperparameters: Hyperparameters,
     of: KindState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    guard: Option<GuardState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -215,9 +269,38 @@ impl RunningSchedule {
     /// The learning rate of step number `i`, from 0, of the coming interval: for callers that set it at each optimizer step.
     pub fn lr_at(&self, i: u64) -> f64 {
         match &self.running {
-            Running::Generalist(run) => run.controller().lr_at(i),
+            Running::Generalist(run) => run.controller().lr_at(i) * self.lr_factor(),
             _ => self.hyperparameters.lr,
         }
+    }
+
+    /// The guard's factor on the policy's learning rate.
+    fn lr_factor(&self) -> f64 {
+        self.guard.as_ref().map_or(1.0, |guard| guard.lr_factor())
+    }
+
+    /// The same without a guard.
+    pub fn without_guard(self) -> Self {
+        RunningSchedule { guard: None, ..self }
+    }
+
+    /// What the guard did since the last call, for a log.
+    ///
+    /// ```
+    /// use lrpilot_core::generalist::NEWEST;
+    /// use lrpilot_core::{Decision, Measurement, OptimizerFamily, RunSpec, Schedule};
+    /// let run = RunSpec::new(20, OptimizerFamily::Adam, Vec::new());
+    /// let told = |loss: f64| Measurement { train_loss: Some(loss), val_loss: Some(loss), ..Measurement::default() };
+    /// let mut schedule = Schedule::pretrained(NEWEST)?.start(&run, &told(1.0))?;
+    /// for interval in 1..10 {
+    ///     assert_eq!(schedule.observe(&told(1.0 / f64::from(interval))), Decision::GoOn);
+    /// }
+    /// assert_eq!(schedule.observe(&told(1.2)), Decision::RollBack, "ten times the last loss, though no divergence");
+    /// assert_eq!(schedule.audit().len(), 1);
+    /// # Ok::<(), lrpilot_core::Error>(())
+    /// ```
+    pub fn audit(&mut self) -> Vec<AuditEvent> {
+        self.guard.as_mut().map_or_else(Vec::new, |guard| guard.drain_events())
     }
 
     /// After how many optimizer steps the schedule wants its next measurement; absent where the interval is the caller's.
@@ -237,6 +320,31 @@ impl RunningSchedule {
         }
     }
 
+    /// What a policy saw and did at its last decision; `None` for other schedules, and in a run whose state was restored
+    /// until the next measurement.
+    pub fn decided(&self) -> Option<Decided> {
+        let decided = match &self.running {
+            Running::Learned(run) => run.decided(),
+            Running::Generalist(run) => run.decided(),
+            _ => None,
+        };
+        decided.map(|decided| Decided { lr: self.lr_at(0), ..decided })
+    }
+
+    /// What each input of a policy did to its last decision, against the `typical` observation, e.g. the mean of those of
+    /// [`RunningSchedule::decided`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `typical` has another length than an observation, or nothing was decided.
+    pub fn explain(&self, typical: &[f32]) -> Result<Explanation> {
+        let explanation = match &self.running {
+            Running::Learned(run) => run.explain(typical)?,
+            Running::Generalist(run) => run.explain(typical)?,
+            _ => return Err(Decided::missing()),
+        };
+        Ok(Explanation { lr: self.lr_at(0), ..explanation })
+    }
+
     /// Take in the measurement of the finished interval and set the hyperparameters of the next one.
     pub fn observe(&mut self, m: &Measurement) -> Decision {
         self.interval += 1;
@@ -247,15 +355,34 @@ impl RunningSchedule {
             Running::Learned(run) => {
                 let decision = run.observe(m);
                 self.hyperparameters = run.hyperparameters();
-                return decision;
+                return self.guarded(decision, m);
             }
             Running::Generalist(run) => {
                 let decision = run.observe(m);
                 self.hyperparameters.lr = run.controller().lr_at(0);
-                return decision;
+                return self.guarded(decision, m);
             }
         }
         Decision::GoOn
+    }
+
+    /// The policy's decision, unless it would go on and the guard sees a fault; the factor on the learning rate is applied.
+    /// Where the guard has given up, the policy goes on alone.
+    fn guarded(&mut self, decision: Decision, m: &Measurement) -> Decision {
+        let Some(guard) = &mut self.guard else { return decision };
+        let decision = match decision {
+            Decision::RollBack => Decision::RollBack,
+            Decision::GoOn => match guard.interval(m) {
+                Verdict::RollBack { .. } => Decision::RollBack,
+                Verdict::Healthy => {
+                    let _ = guard.snapshot_taken(m.steps);
+                    Decision::GoOn
+                }
+                Verdict::GiveUp { .. } => Decision::GoOn,
+            },
+        };
+        self.hyperparameters.lr *= self.lr_factor();
+        decision
     }
 
     /// The state, to be saved.
@@ -279,7 +406,8 @@ impl RunningSchedule {
             Running::Learned(run) => KindState::Learned(run.controller().state().clone()),
             Running::Generalist(run) => KindState::Generalist(run.controller().state().clone()),
         };
-        ScheduleState { interval: self.interval, hyperparameters: self.hyperparameters, of }
+        let guard = self.guard.as_ref().map(|guard| guard.state().clone());
+        ScheduleState { interval: self.interval, hyperparameters: self.hyperparameters, of, guard }
     }
 
     /// Go on from a saved state of the same schedule, to the same bits.
@@ -287,7 +415,7 @@ impl RunningSchedule {
     /// # Errors
     /// [`Error::Config`] if the state is of another kind of schedule.
     pub fn set_state(&mut self, state: ScheduleState) -> Result<()> {
-        let ScheduleState { interval, hyperparameters, of } = state;
+        let ScheduleState { interval, hyperparameters, of, guard: guard_state } = state;
         match (&mut self.running, of) {
             (Running::OpenLoop { .. }, KindState::OpenLoop) | (Running::Replay { .. }, KindState::Replay) => {}
             (Running::Metric(state), KindState::Metric(saved)) => **state = saved,
@@ -297,6 +425,9 @@ impl RunningSchedule {
                 let message = "the saved state is of another kind of schedule";
                 return Err(Error::config("schedule", message, "restore it into the schedule that it was saved from"));
             }
+        }
+        if let (Some(guard), Some(state)) = (&mut self.guard, guard_state) {
+            guard.set_state(state)?;
         }
         (self.interval, self.hyperparameters) = (interval, hyperparameters);
         Ok(())

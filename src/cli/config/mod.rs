@@ -4,7 +4,7 @@ mod defaults;
 mod document;
 mod explain;
 
-use super::{context, error::print};
+use super::{context, error::print, generalist};
 use crate::task::Preset;
 use crate::{Error, Result};
 use clap::Args;
@@ -13,7 +13,7 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  lrpilot config digits > my.toml\n  lrpilot config --explain env.action")]
 pub struct ConfigArgs {
-    /// Name of a task, or a configuration file (TOML).
+    /// Name of a task, or a configuration file (TOML); or `generalist`, for the learning of a pretrained policy.
     #[arg(value_name = "TASK|FILE")]
     pub task: Option<String>,
     /// Change a value of the configuration; may be repeated.
@@ -37,6 +37,9 @@ pub fn run(args: &ConfigArgs) -> Result<()> {
         (None, Some(_)) => Preset::Digits.name(),
         (None, None) => return Err(no_task()),
     };
+    if task == generalist::NAME {
+        return print(generalist::config(&args.set, args.seed)?.to_toml()?.trim_end());
+    }
     let config = context::load_config(task, &args.set, args.seed)?;
     match &args.explain {
         Some(key) => print(&explain::explain(key, &config)?),

@@ -94,7 +94,7 @@ fn realised(args: &PreviewArgs, global: &GlobalArgs) -> Result<(Realised, Option
     let schedule = schedule(&args.schedule, "SCHEDULE", args.lr, run)?;
     let metric_driven = matches!(schedule, Schedule::Metric { .. });
     match &schedule {
-        Schedule::Learned { .. } => {
+        Schedule::Learned { .. } | Schedule::Generalist { .. } => {
             let message = format!("{} is a policy, which needs a run to react to", args.schedule);
             return Err(Error::usage(message, "name a task to train with --task, e.g. --task digits"));
         }

@@ -46,7 +46,8 @@ impl Realised {
         seeds: &SeedList,
         global: &GlobalArgs,
     ) -> Result<Self> {
-        let reacts = matches!(schedule, Schedule::Learned { .. } | Schedule::Metric { .. });
+        let reacts =
+            matches!(schedule, Schedule::Learned { .. } | Schedule::Generalist { .. } | Schedule::Metric { .. });
         if !reacts && !source.spec().finds_lr {
             return Realised::without_network(schedule, source.spec().horizon, &[]);
         }

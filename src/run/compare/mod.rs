@@ -22,6 +22,7 @@ use crate::task::{TaskSource, TaskSpec};
 use claims::{Wanted, break_even, claims};
 use controls::{hindsight_entry, policy_controls};
 use grid::{Family, GRID_POINTS, families, tune, tuning_seed_list};
+use lrpilot_core::generalist::NEWEST;
 use lrpilot_core::{Learned, Schedule};
 
 /// Which policies are compared on what.
@@ -81,7 +82,7 @@ struct Entry {
 /// let command = "an example";
 /// let options = CompareOptions { policies: Vec::new(), budget_epochs: 200, evaluation_seeds: 2, seed: 0, command };
 /// let (comparison, _) = compare(&source, &options, None, &RunContext::local())?;
-/// assert_eq!(comparison.methods.len(), 11, "five schedules, tuned and with defaults, and a constant in hindsight");
+/// assert_eq!(comparison.methods.len(), 12, "five schedules, tuned and with defaults, a constant in hindsight, the pretrained policy");
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
 ///
@@ -99,6 +100,7 @@ pub fn compare(
     progress.start(planned_epochs(options, families.len(), tuning_seeds, &spec), "comparing");
     let mut jobs = Jobs::new(source, store, *context)?;
     let mut entries: Vec<Entry> = options.policies.iter().map(|g| policy_entry(g, options.budget_epochs)).collect();
+    entries.push(pretrained_entry()?);
     entries.extend(policy_controls(&mut jobs, options, &spec)?);
     for family in &families {
         entries.extend(family_entries(&mut jobs, family, options, tuning_seeds, &spec)?);
@@ -128,7 +130,7 @@ pub fn compare(
 fn planned_epochs(options: &CompareOptions<'_>, families: usize, tuning: usize, spec: &TaskSpec) -> u64 {
     let policies: usize = options.policies.iter().map(|group| group.policies.len()).sum();
     let learned: usize = options.learned().map(|group| group.policies.len()).sum();
-    let evaluations = (policies + 2 * learned + 2 * families) * options.evaluation_seeds + learned;
+    let evaluations = (policies + 1 + 2 * learned + 2 * families) * options.evaluation_seeds + learned;
     let grids = families * tuning + options.evaluation_seeds;
     ((evaluations + options.evaluation_seeds + GRID_POINTS * grids) * spec.horizon) as u64
 }
@@ -143,6 +145,18 @@ fn policy_entry(group: &PolicyGroup, budget: u64) -> Entry {
         wanted: None,
         variants: group.policies.iter().map(variant).collect(),
     }
+}
+
+/// The policy that comes with lrpilot, at no cost.
+fn pretrained_entry() -> Result<Entry> {
+    Ok(Entry {
+        name: "pretrained".into(),
+        kind: Kind::Pretrained,
+        epochs_spent: 0,
+        initial_lr: None,
+        wanted: None,
+        variants: vec![(None, Schedule::pretrained(NEWEST)?)],
+    })
 }
 
 /// A family from its tuned initial LR, and from the optimizer's default one.

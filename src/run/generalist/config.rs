@@ -3,7 +3,7 @@
 use crate::agent::PpoConfig;
 use crate::env::Masks;
 use crate::range::{self, Range};
-use crate::task::DistributionConfig;
+use crate::task::{DistributionConfig, TaskConfig};
 use crate::{Error, Result, limits};
 use lrpilot_core::generalist::{Base, Residual};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,10 @@ pub struct GeneralistConfig {
     pub residual: Residual,
     /// The agent.
     pub ppo: PpoConfig,
+    /// The one task to learn on and to be chosen on, in place of the distribution: a specialist that starts and acts as a
+    /// pretrained policy does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<TaskConfig>,
 }
 
 /// The tasks whose responses to the learning rate the anchor is fitted to.
@@ -75,7 +79,7 @@ pub struct GeneralistLearnConfig {
 
 impl Default for GeneralistLearnConfig {
     fn default() -> Self {
-        GeneralistLearnConfig { groups: 32, updates: 400, average: 0.98, score_every: 20, score_seeds: 2 }
+        GeneralistLearnConfig { groups: 32, updates: 400, average: 0.98, score_every: 10, score_seeds: 2 }
     }
 }
 
@@ -83,7 +87,7 @@ impl Default for GeneralistConfig {
     fn default() -> Self {
         GeneralistConfig {
             seed: 0,
-            tasks: DistributionConfig::default(),
+            tasks: DistributionConfig { max_flops: 5e8, steps: (32, 4000), ..DistributionConfig::default() },
             bank: BankConfig::default(),
             learn: GeneralistLearnConfig::default(),
             masks: Masks::default(),
@@ -92,8 +96,8 @@ impl Default for GeneralistConfig {
             ppo: PpoConfig {
                 n_steps: 24,
                 batch_size: 1024,
-                n_epochs: 6,
-                learning_rate: 5e-4,
+                n_epochs: 8,
+                learning_rate: 1e-3,
                 anneal_lr: true,
                 gamma: 1.0,
                 gae_lambda: 0.97,
@@ -104,6 +108,7 @@ impl Default for GeneralistConfig {
                 siblings: 8,
                 ..PpoConfig::default()
             },
+            on: None,
         }
     }
 }
@@ -163,10 +168,11 @@ impl GeneralistConfig {
         ] {
             range::check(format_args!("masks.{key}"), share, Range::Share)?;
         }
+        self.on.as_ref().map_or(Ok(()), TaskConfig::check)?;
         self.base.check()?;
         self.residual.check()?;
         self.ppo.check()?;
-        range::count("learn.groups × ppo.siblings", self.environments() as u64, 1, limits::ENVIRONMENTS as u64)?;
-        range::count("decisions in an update", self.decisions(), 1, limits::ROLLOUT as u64)
+        range::count("learn.groups × ppo.siblings", self.environments() as u64, 1, limits::ENVIRONMENTS)?;
+        range::count("decisions in an update", self.decisions(), 1, limits::ROLLOUT)
     }
 }

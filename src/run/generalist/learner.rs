@@ -31,6 +31,13 @@ pub struct GeneralistLearnerState {
     updates: usize,
 }
 
+impl GeneralistLearnerState {
+    /// The agent.
+    pub fn agent(&self) -> &PpoState {
+        &self.ppo
+    }
+}
+
 impl GeneralistLearner {
     /// Set everything up on the tasks of `source`; `spec` holds the fitted anchor. Nothing is trained yet.
     ///

@@ -10,7 +10,7 @@ mod session;
 
 pub use bank::{LEVELS, Response, respond};
 pub use config::{BankConfig, GeneralistConfig, GeneralistLearnConfig};
-pub use learner::GeneralistLearner;
+pub use learner::{GeneralistLearner, GeneralistLearnerState};
 pub use regression::{Fit, fit_anchor};
 pub use score::{Outcome, Score, Scorer, run_schedule};
 pub use session::{GeneralistTasks, learn_generalist_in};

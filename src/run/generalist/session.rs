@@ -135,7 +135,7 @@ fn learn(
         }
         store.append(&learner.update(context.executor, |n| context.progress.advance(n))?)?;
         let update = learner.updates_done();
-        if update % config.learn.score_every == 0 || update == config.learn.updates {
+        if update.is_multiple_of(config.learn.score_every) || update == config.learn.updates {
             let policy = learner.freeze()?;
             let score = scorer.score(&Schedule::generalist(policy.clone()), context)?;
             let decisions = update as u64 * config.decisions();

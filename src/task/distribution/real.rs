@@ -95,6 +95,8 @@ impl NamedTable {
             target: None,
             nominal: Vec::new(),
             missing: Vec::new(),
+            ignored: Vec::new(),
+            image: None,
         };
         let table = Table::read(path, &config, Objective::Classification)?;
         let first = table.splits(&SplitConfig {
