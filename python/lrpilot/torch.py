@@ -370,7 +370,7 @@ class LearnedLR(ReduceLROnPlateau):
         return [sq.tolist() if isinstance(sq, Tensor) else sq for sq in self._samples]
 
     def _set(self, lr: float) -> None:
-        self._last_lr = self._rates.set(self.optimizer, lr)
+        self._last_lr = [*self._rates.set(self.optimizer, lr)]
 
     def _warn(self, key: str, message: str) -> None:
         if key not in self._warned:
