@@ -64,8 +64,13 @@ fn the_first_commands_of_the_readme_run() {
     for words in
         commands(&pages().into_iter().find(|p| p.ends_with("README.md") && !p.ends_with("guide/README.md")).unwrap())
     {
-        assert_eq!(words[..2], ["lrpilot", "demo"], "a test of this command is missing");
         let mut command = Command::new(cargo_bin("lrpilot"));
+        if words[..2] == ["lrpilot", "evaluate"] {
+            command.args(&words[1..]).args(["--set", "task.horizon=2"]).current_dir(folder.path());
+            assert!(command.output().unwrap().status.success(), "{words:?}");
+            continue;
+        }
+        assert_eq!(words[..2], ["lrpilot", "demo"], "a test of this command is missing");
         command.args(&words[1..]).args(small.clone()).current_dir(folder.path());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");

@@ -15,6 +15,7 @@ pub fn check_rows(demo: &Finished, tiny: &Tiny) {
         learned("lrpilot: open-loop replay", "control"),
         learned("lrpilot: its mean LR", "control"),
         (HINDSIGHT.to_owned(), "hindsight", CHILDREN),
+        ("pretrained".to_owned(), "pretrained", CHILDREN),
     ];
     for family in FAMILIES {
         expected.push((format!("{family} (tuned)"), "tuned", CHILDREN));

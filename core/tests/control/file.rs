@@ -87,7 +87,8 @@ fn values_out_of_range_are_refused() {
         ("/spec/hyperparameters/0/max", huge, "env.hyperparameters.momentum.max"),
         ("/spec/hyperparameters", json!([]), "the network gives 2 numbers, not 1"),
         ("/spec/observation", json!("state-blind"), "the network takes 25 numbers, not 3"),
-        ("/format_version", json!(3), "format version 3 is not known here; the newest is 2"),
+        ("/format_version", json!(3), "a pretrained policy, not one that was learned on a task"),
+        ("/format_version", json!(4), "format version 4 is not known here; the newest is 3"),
         ("/format_version", json!(1), "not a policy file"),
         ("/spec", json!(null), "not a policy file"),
     ];

@@ -38,7 +38,7 @@ pub struct CsvConfig {
     pub missing: Vec<String>,
     /// Channels, height and width, where the inputs of a row are the pixels of an image in this order; a flat vector without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<[usize; 3]>,
+    pub image: Option<Vec<usize>>,
 }
 
 impl CsvConfig {
@@ -87,6 +87,10 @@ impl CsvConfig {
         if !matches!(self.separator.as_bytes(), [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte)) {
             let message = format!("{:?} is not one ASCII character that can stand between cells", self.separator);
             return Err(Error::config("task.csv.separator", message, "give one, e.g. \",\", \";\" or \"\\t\""));
+        }
+        if let Some(sides) = self.image.as_ref().filter(|sides| sides.len() != 3) {
+            let message = format!("{} numbers, not 3", sides.len());
+            return Err(Error::config("task.csv.image", message, "give channels, height and width"));
         }
         for side in self.image.iter().flatten() {
             range::count("task.csv.image", *side, 1, limits::WIDTH)?;

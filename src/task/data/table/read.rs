@@ -58,7 +58,10 @@ impl Table {
             _ => Target::Inputs,
         };
         let sha256 = Sha256::digest(&content).iter().map(|b| format!("{b:02x}")).collect();
-        let image = config.image.map(|[channels, height, width]| Shape { channels, height, width });
+        let image = match config.image.as_deref() {
+            Some(&[channels, height, width]) => Some(Shape { channels, height, width }),
+            _ => None,
+        };
         Ok(Table { path: path.to_owned(), sha256, rows: sheet.rows.len(), inputs, target, image })
     }
 }
