@@ -1,7 +1,16 @@
 from collections.abc import Sequence
 from typing import final
 
-__all__: list[str]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "PanicException",
+    "Policy",
+    "Run",
+    "__version__",
+    "pretrained_file",
+    "pretrained_names",
+]
 __version__: str
 
 class ConfigError(ValueError): ...
@@ -46,5 +55,6 @@ class Run:
         train_loss: float | None = None,
         val_loss: float | None = None,
     ) -> bool: ...
+    def explain(self) -> str | None: ...
     def extend(self, total: int) -> None: ...
     def state(self) -> str: ...

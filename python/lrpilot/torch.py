@@ -10,7 +10,7 @@ import warnings
 import weakref
 from array import array
 from collections.abc import Callable, Sized
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -19,18 +19,18 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from lrpilot import _ranks, _tensors
 from lrpilot._facts import Facts
-from lrpilot._history import Recorded, described, plotted
+from lrpilot._history import Recorded, described, entry, plotted
+from lrpilot._losses import Losses
 from lrpilot._native import ConfigError, PanicException, Run
 from lrpilot._policy import PolicyFile
 from lrpilot._ranks import Told
+from lrpilot._rates import Rates
 from lrpilot._snapshot import Snapshot
 
 __all__ = ["LearnedLR"]
 
 #: Steps of an interval in which gradients are looked at.
 SAMPLES = 16
-#: Losses kept on the device before they are fetched.
-BUFFERED = 1024
 #: Steps without a metric, and multiples of the longest interval so far, after which the watch-dog speaks.
 PATIENCE = (10_000, 3)
 FORMAT = 1
@@ -138,13 +138,8 @@ class LearnedLR(ReduceLROnPlateau):
         self._snapshot = None if snapshot is None else Snapshot(snapshot, optimizer)
         self._run: Run | None = None
         self._layers: _tensors.Layers = []
-        rates = [float(group["lr"]) for group in optimizer.param_groups]
-        self._reference = next((lr for lr in rates if lr > 0.0), 1.0)
-        self._ratios = [lr / self._reference for lr in rates]
-        self._lr = self._reference
+        self._rates, self._losses = Rates(optimizer), Losses()
         self._steps = self._at = self._longest = self._decisions = 0
-        self._told_before_steps: bool | None = None
-        self._losses: list[tuple[int, Tensor | float]] = []
         self._samples: list[Tensor | list[float]] = []
         self._val: float | None = None
         self._train: float | None = None
@@ -190,12 +185,8 @@ class LearnedLR(ReduceLROnPlateau):
         Nothing is fetched from the device until the next decision. Where several batches are accumulated to one step,
         tell each before the step.
         """
-        if self._told_before_steps is None:
-            self._told_before_steps = self._steps == 0
-        value = loss.detach().mean().to(torch.float32, copy=True) if isinstance(loss, Tensor) else float(loss)
-        self._losses.append((self._steps, value))
-        if len(self._losses) % BUFFERED == 0:
-            self._losses = [(at, loss) for at, loss in self._fetched()]
+        if not self.finished:
+            self._losses.add(loss, self._steps)
 
     @property
     def due(self) -> bool:
@@ -258,7 +249,7 @@ class LearnedLR(ReduceLROnPlateau):
         if self._run is None:
             return
         if self.finished:
-            self._warn("finished", f"the run is longer than announced; the learning rate stays at {self._lr:.3g}")
+            self._warn("finished", f"the run is longer than announced; the learning rate stays at {self._rates.lr:.3g}")
         else:
             self._watch()
             self._set(self._run.lr_at(self._steps - self._at))
@@ -267,7 +258,7 @@ class LearnedLR(ReduceLROnPlateau):
 
     def _after_step(self) -> None:
         if self._run is not None:
-            self._lrs.append(self._lr)
+            self._lrs.append(self._rates.lr)
             self._steps += 1
 
     def _is_sampled(self, i: int) -> bool:
@@ -292,9 +283,8 @@ class LearnedLR(ReduceLROnPlateau):
         if skipped:
             return
         weights = _tensors.weight_norms(self._layers)
-        losses = [loss for at, loss in self._fetched() if at == 0]
-        mean = sum(losses) / len(losses) if losses else None
-        told = Told([], [grad_sq], weights, mean, self._val)
+        first = self._losses.until(1)[:1]
+        told = Told([], [grad_sq], weights, first[0] if first else None, self._val)
         if self._sync and _ranks.are_many():
             told = _ranks.agreed(told)
         keep = self._initial_lr == "keep"
@@ -303,7 +293,7 @@ class LearnedLR(ReduceLROnPlateau):
             (sum(tensor.numel() for tensor in layer), float("nan") if keep else w, sq**0.5)
             for layer, w, sq in zip(self._layers, told.weight_norms, told.grad_sq[0], strict=True)
         ]
-        lr = _checked(self._initial_lr) or (None if known else self._reference)
+        lr = _checked(self._initial_lr) or (None if known else self._rates.given)
         try:
             self._run = self._facts.start(self._policy, groups, _finite(told.train_loss), _finite(told.val_loss), lr)
         except NATIVE_ERRORS as error:
@@ -333,6 +323,7 @@ class LearnedLR(ReduceLROnPlateau):
                 train_loss=told.train_loss,
                 val_loss=told.val_loss,
             )
+            explained = self._run.explain()
         except NATIVE_ERRORS as error:
             self._warn("decide", f"the policy cannot decide, so the learning rate goes on as it was: {error}")
             return
@@ -340,23 +331,20 @@ class LearnedLR(ReduceLROnPlateau):
         self._decisions += 1
         self._longest = max(self._longest, steps)
         self._at, self._samples, self._val, self._train = self._steps, [], None, None
-        self._losses = [(at, loss) for at, loss in self._losses if self._told_before_steps and at >= self._steps]
+        self._losses.drop(self._steps)
         if back or self._snapshot is not None:
             self._roll_back(back)
-        before = self._lr
+        before = self._rates.lr
         if not self.finished:
             self._set(self._run.lr_at(0))
-        self._remember(told, before, back)
+        self.history.append(entry(self._steps, told, before, self._rates.lr, back, explained))
 
     def _told(self) -> Told:
         """What is known of the interval, on this process."""
-        mine: dict[int, list[float]] = {}
-        for at, loss in self._fetched():
-            if not self._told_before_steps or at < self._steps:
-                mine.setdefault(at, []).append(loss)
-        losses = [sum(each) / len(each) for each in mine.values()]
         samples = [sq[:-1] for sq in self._sampled() if sq[-1] == 0.0]
-        return Told(losses, samples, _tensors.weight_norms(self._layers), self._train, self._val)
+        return Told(
+            self._losses.until(self._steps), samples, _tensors.weight_norms(self._layers), self._train, self._val
+        )
 
     def _share_state(self, back: bool) -> bool:
         """The first process decides for all."""
@@ -378,44 +366,11 @@ class LearnedLR(ReduceLROnPlateau):
         else:
             self._snapshot.take()
 
-    def _remember(self, told: Told, before: float, back: bool) -> None:
-        norms = [sum(sq) ** 0.5 for sq in told.grad_sq]
-        losses = told.losses
-        train = sum(losses) / len(losses) if losses else told.train_loss
-        entry = {
-            "step": self._steps,
-            "val_loss": told.val_loss,
-            "train_loss": train,
-            "gradient_norm": sum(norms) / len(norms) if norms else None,
-            "lr_before": before,
-            "lr": self._lr,
-            "rolled_back": back,
-        }
-        self.history.append(entry)
-
-    # Values on the device, and learning rates in the optimizer.
-
-    def _fetched(self) -> list[tuple[int, float]]:
-        """The losses so far as numbers."""
-        tensors = [loss for _, loss in self._losses if isinstance(loss, Tensor)]
-        values = iter(torch.stack([loss.to(tensors[0].device) for loss in tensors]).tolist() if tensors else [])
-        return [(at, next(values) if isinstance(loss, Tensor) else loss) for at, loss in self._losses]
-
     def _sampled(self) -> list[list[float]]:
         return [sq.tolist() if isinstance(sq, Tensor) else sq for sq in self._samples]
 
     def _set(self, lr: float) -> None:
-        """Set the learning rate of the reference group to `lr`, and those of the others in proportion."""
-        self._lr = lr
-        groups = self.optimizer.param_groups
-        for group in groups[len(self._ratios) :]:
-            self._ratios.append(float(group["lr"]) / self._reference)
-        for group, ratio in zip(groups, self._ratios, strict=False):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr * ratio)
-            else:
-                group["lr"] = lr * ratio
-        self._last_lr = [lr * ratio for ratio in self._ratios]
+        self._last_lr = self._rates.set(self.optimizer, lr)
 
     def _warn(self, key: str, message: str) -> None:
         if key not in self._warned:
@@ -424,6 +379,10 @@ class LearnedLR(ReduceLROnPlateau):
 
     # What was done.
 
+    @overload
+    def extract(self) -> list[float]: ...
+    @overload
+    def extract(self, optimizer: Optimizer) -> LambdaLR: ...
     def extract(self, optimizer: Optimizer | None = None) -> list[float] | LambdaLR:
         """The learning rates so far, one each optimizer step; with an optimizer, a scheduler that repeats them.
 
@@ -438,9 +397,8 @@ class LearnedLR(ReduceLROnPlateau):
             return self._lrs.tolist()
         if not self._lrs:
             raise ConfigError("extract: no optimizer step was made; extract after the run")
-        rates = [float(group["lr"]) for group in optimizer.param_groups]
-        reference = next((lr for lr in rates if lr > 0.0), 1.0)
-        return LambdaLR(optimizer, Recorded([lr / reference for lr in self._lrs]))
+        given = Rates(optimizer).given
+        return LambdaLR(optimizer, Recorded([lr / given for lr in self._lrs]))
 
     def explain(self, decision: int = -1) -> str:
         """What was seen and decided at a decision, the last one by default."""
@@ -452,7 +410,7 @@ class LearnedLR(ReduceLROnPlateau):
 
     def __repr__(self) -> str:
         total = self._facts.total or self._facts.steps
-        return f"LearnedLR(lr={self._lr:.3g}, decisions={self._decisions}, total={total}, policy={self._file.place!r})"
+        return f"LearnedLR(lr={self._rates.lr:.3g}, decisions={self._decisions}, total={total}, policy={self._file.place!r})"
 
     # To be saved.
 
@@ -463,17 +421,15 @@ class LearnedLR(ReduceLROnPlateau):
             "policy": self._file.sha256,
             "run": None if self._run is None else self._run.state(),
             "total": self._facts.total,
+            "layers": len(self._layers),
             "counters": [self._steps, self._at, self._longest, self._decisions],
-            "told_before_steps": self._told_before_steps,
-            "losses": [list(each) for each in self._fetched()],
+            "losses": self._losses.state(),
             "samples": self._sampled(),
             "metrics": [self._val, self._train],
-            "lr": self._lr,
+            "rates": self._rates.state(),
             "lrs": self._lrs.tolist(),
-            "reference": self._reference,
-            "ratios": list(self._ratios),
             "warned": sorted(self._warned),
-            "history": [dict(entry) for entry in self.history],
+            "history": [dict(each) for each in self.history],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -496,17 +452,18 @@ class LearnedLR(ReduceLROnPlateau):
         if state["total"] != self._facts.total and state["total"] is not None:
             self._facts = self._facts.extended(state["total"])
         self._steps, self._at, self._longest, self._decisions = state["counters"]
-        self._told_before_steps = state["told_before_steps"]
-        self._losses = [(at, loss) for at, loss in state["losses"]]
+        self._losses.set_state(state["losses"])
+        self._rates.set_state(state["rates"])
         self._samples = [list(sq) for sq in state["samples"]]
         self._val, self._train = state["metrics"]
         self._lrs = array("d", state["lrs"])
-        self._reference, self._ratios = state["reference"], list(state["ratios"])
         self._warned = set(state["warned"])
-        self.history = [dict(entry) for entry in state["history"]]
-        self._layers = _tensors.layers(self.optimizer)
+        self.history = [dict(each) for each in state["history"]]
+        self._layers = _tensors.layers(self.optimizer)[
+            : state["layers"]
+        ]  # groups that were added later are not measured
         if self._run is not None:
-            self._set(state["lr"])
+            self._set(self._rates.lr)
             if self._snapshot is not None:
                 self._snapshot.take()
 

@@ -6,6 +6,7 @@ use lrpilot_core::schedule::{RunningSchedule, ScheduleState};
 use lrpilot_core::{Decision, Error, Group, Measurement, OptimizerFamily, Recorder, RunSpec, Schedule};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use serde::Serialize;
 use std::path::Path;
 
 /// Gradient norms whose standard deviation is below this share of their mean were clipped, and say nothing.
@@ -173,6 +174,14 @@ impl Run {
         self.running.observe(&m) == Decision::RollBack
     }
 
+    /// The last decision as JSON: what it did, and each input of the policy with its value and its influence on the action
+    /// against an input of 0. `None` in a run that was resumed, until the next measurement.
+    fn explain(&self) -> PyResult<Option<String>> {
+        let Some(decided) = self.running.decided() else { return Ok(None) };
+        let explained = self.running.explain(&vec![0.0; decided.observation.len()]).map_err(exception)?;
+        json(&explained).map(Some)
+    }
+
     /// Let the run have `total` intervals; a number of steps that is known grows alike.
     fn extend(&mut self, total: usize) -> PyResult<()> {
         let mut spec = self.spec.clone();
@@ -189,9 +198,12 @@ impl Run {
 
     /// Everything that changes, with the facts of the run, as JSON.
     fn state(&self) -> PyResult<String> {
-        let state = (&self.spec, self.interval, self.steps, self.running.state());
-        serde_json::to_string(&state).map_err(|e| exception(Error::Bug(format!("a run's state: {e}"))))
+        json(&(&self.spec, self.interval, self.steps, self.running.state()))
     }
+}
+
+fn json(value: &impl Serialize) -> PyResult<String> {
+    serde_json::to_string(value).map_err(|e| exception(Error::Bug(format!("a value as JSON: {e}"))))
 }
 
 fn was_clipped(m: &Measurement, samples: usize) -> bool {

@@ -11,7 +11,9 @@ import torch
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["lrpilot.torch", "lrpilot._tensors", "lrpilot._history"])
+@pytest.mark.parametrize(
+    "name", ["lrpilot.torch", "lrpilot._tensors", "lrpilot._history", "lrpilot._losses", "lrpilot._rates"]
+)
 def test_examples_of_docstrings(name):
     module = importlib.import_module(name)
     names = {**vars(module), "torch": torch}

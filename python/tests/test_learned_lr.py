@@ -146,6 +146,9 @@ def test_history_is_told_in_words_and_repeated_by_pytorch(policy, problem):
     schedule = train(problem, optimizer, LearnedLR(optimizer, total=5, policy=policy), 5)
     text = schedule.explain(0)
     assert text.startswith("decision 1 of 5, after step 6") and "training loss           not measured" in text
+    inputs = [line.split(maxsplit=2) for line in text.splitlines()[-5:]]
+    sizes = [abs(float(influence)) for _, influence, _ in inputs]
+    assert sizes == sorted(sizes, reverse=True) and sizes[-1] > 0.0, text
     with pytest.raises(ConfigError, match="decision: 5 is none of the 5"):
         schedule.explain(5)
     other = torch.optim.SGD(Problem().model.parameters(), lr=0.5)

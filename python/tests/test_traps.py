@@ -153,7 +153,7 @@ def test_a_tensor_learning_rate_is_filled_not_replaced(policy):
     problem, optimizer, schedule = made(policy, "Adam", settings={"lr": lr, "foreach": False})
     epochs(problem, optimizer, schedule, 3)
     assert optimizer.param_groups[0]["lr"] is lr
-    assert lr.item() == pytest.approx(schedule._lr) and lr.item() != pytest.approx(0.1)
+    assert lr.item() == pytest.approx(schedule._rates.lr) and lr.item() != pytest.approx(0.1)
 
 
 def test_gradients_are_looked_at_sixteen_times_an_interval(policy):
@@ -272,11 +272,11 @@ def test_past_the_end_the_learning_rate_is_held_and_a_longer_run_can_be_announce
 def test_divergence_lowers_the_learning_rate_and_says_how_to_go_back(policy):
     problem, optimizer, schedule = made(policy, total=100)
     epochs(problem, optimizer, schedule, 10)
-    before = schedule._lr
+    before = schedule._rates.lr
     problem.step(optimizer, 0)
     with pytest.warns(UserWarning, match="pass snapshot=model"):
         schedule.step(math.nan)
-    assert schedule.history[-1]["rolled_back"] and schedule._lr < before / 3
+    assert schedule.history[-1]["rolled_back"] and schedule._rates.lr < before / 3
 
 
 def test_a_snapshot_is_put_back_after_divergence(policy):
@@ -306,7 +306,7 @@ def test_errors_of_native_code_are_one_warning(policy):
     problem, optimizer, schedule = made(policy)
     epochs(problem, optimizer, schedule, 1)
     problem.step(optimizer, 0)
-    run, held = schedule._run, schedule._lr
+    run, held = schedule._run, schedule._rates.lr
     schedule._run = Broken()
     with pytest.warns(UserWarning, match="boom") as caught:
         schedule.step(1.0)

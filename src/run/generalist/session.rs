@@ -62,6 +62,14 @@ pub fn learn_generalist_in(
     Ok(policy)
 }
 
+/// The scores of a learning in `folder`, in the order of the updates.
+///
+/// # Errors
+/// [`Error::Io`] without scores, [`Error::Data`] for a damaged file.
+pub fn scores_in(folder: &Path) -> Result<Vec<Score>> {
+    crate::store::journal::read(&RunFiles::new(folder).scores())
+}
+
 /// The score with the least mean; of equal ones the later.
 fn chosen(scores: &[Score]) -> Option<&Score> {
     scores.iter().rev().min_by(|a, b| a.mean.total_cmp(&b.mean))
