@@ -70,10 +70,12 @@ impl Histogram {
 
 /// An edge in about as many digits as tell neighbours apart.
 fn short(edge: f64) -> String {
-    match edge.abs() {
-        1e5.. => format!("{edge:.1e}"),
-        10.0.. => format!("{edge:.0}"),
-        _ => format!("{edge:.2}"),
+    if edge.abs() >= 1e5 {
+        format!("{edge:.1e}")
+    } else if edge.abs() >= 10.0 {
+        format!("{edge:.0}")
+    } else {
+        format!("{edge:.2}")
     }
 }
 
