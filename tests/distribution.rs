@@ -187,6 +187,37 @@ fn classes_are_mixed() {
     assert!(largest[30] < 0.6 && largest[57] < 0.95, "{largest:?}");
 }
 
+/// Drawn power laws end, on average over many runs, at the loss of their closed form, and go on from a saved state.
+#[test]
+fn power_laws_follow_their_closed_form() {
+    let only = FamilyWeights { synthetic: 0.0, images: 0.0, regression: 0.0, power_law: 1.0, tables: 0.0 };
+    let tasks = TaskDistribution::new(DistributionConfig { families: only, ..Default::default() }, None).unwrap();
+    for seed in 0..4 {
+        let Problem::PowerLaw(config) = tasks.draw(seed).problem else { panic!("another family has no weight") };
+        // A hundredth of the largest rate that is stable without momentum and noise; the curvatures are at most 1.
+        let lr = |step: u64| 0.02 * (1.0 - config.momentum) * (1.0 - step as f64 / 60.0);
+        let mut task = tasks.task(seed).unwrap();
+        let losses: Vec<f64> = (0..400)
+            .map(|run| {
+                task.reset(run).unwrap();
+                task.advance_steps(60, &lr, &Hyperparameters::lr(0.0)).unwrap().loss()
+            })
+            .collect();
+        let n = losses.len() as f64;
+        let mean = losses.iter().sum::<f64>() / n;
+        let error = (losses.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt();
+        let want = config.expected_loss(&(0..60).map(lr).collect::<Vec<_>>());
+        assert!((mean - want).abs() < 4.0 * error, "{config:?}: {mean} ± {error} for {want}");
+        assert!(want < 0.98 * config.expected_loss(&[]) && error < 0.02 * want, "{config:?}: it could not tell");
+
+        let saved = task.save().unwrap();
+        let first = task.advance(&Hyperparameters::lr(0.01)).unwrap();
+        let mut other = tasks.task(seed).unwrap();
+        other.load(&saved).unwrap();
+        assert_eq!(other.advance(&Hyperparameters::lr(0.01)).unwrap(), first);
+    }
+}
+
 #[test]
 fn selection_tasks_are_outside_the_distribution() {
     let root = data_root();

@@ -171,20 +171,32 @@ impl Recorder {
     /// Loss and Σg² of each group (or nothing) of one batch before the first step.
     pub fn probe(&mut self, loss: f64, grad_sq: &[f64]) {
         self.probing = true;
-        self.add(loss, grad_sq, &[]);
+        self.add(Some(loss), grad_sq, &[]);
     }
 
     /// One optimizer step: the loss before it, Σg² and Σ(Δw)² of each group. A list that is empty, or has not one entry
     /// for each group, counts as not measured. Returns whether loss and gradient are finite.
     pub fn step(&mut self, loss: f64, grad_sq: &[f64], update_sq: &[f64]) -> bool {
         self.steps += 1;
-        self.add(loss, grad_sq, update_sq);
+        self.add(Some(loss), grad_sq, update_sq);
         !self.diverged
     }
 
-    fn add(&mut self, loss: f64, grad_sq: &[f64], update_sq: &[f64]) {
-        self.losses.push(loss);
-        self.diverged |= !loss.is_finite();
+    /// Σg² of each group in a step that is not counted here: its loss is not known, or told by [`Recorder::step`].
+    ///
+    /// ```
+    /// let mut recorder = lrpilot_core::Recorder::new(2);
+    /// recorder.gradient(&[9.0, 16.0]);
+    /// let m = recorder.finish(None, &[]);
+    /// assert_eq!((m.grad_norm_mean, m.train_loss, m.steps), (Some(5.0), None, 0));
+    /// ```
+    pub fn gradient(&mut self, grad_sq: &[f64]) {
+        self.add(None, grad_sq, &[]);
+    }
+
+    fn add(&mut self, loss: Option<f64>, grad_sq: &[f64], update_sq: &[f64]) {
+        self.losses.extend(loss);
+        self.diverged |= loss.is_some_and(|loss| !loss.is_finite());
         if !grad_sq.is_empty() && grad_sq.len() == self.groups {
             self.grad_norms.iter_mut().zip(grad_sq).for_each(|(sum, sq)| *sum += sq.sqrt());
             let total: f64 = grad_sq.iter().sum();

@@ -3,9 +3,11 @@
 use super::error::print;
 use super::learn::LearnArgs;
 use super::{GlobalArgs, context, run_folder};
+use crate::report::svg::{LrSeries, line_chart};
 use crate::run::StopFlag;
-use crate::run::generalist::{GeneralistConfig, GeneralistTasks, learn_generalist_in};
+use crate::run::generalist::{GeneralistConfig, GeneralistTasks, Score, learn_generalist_in, scores_in};
 use crate::settings;
+use crate::store::atomic::write_atomic;
 use crate::store::files::RunFiles;
 use crate::store::run_info::RunKind;
 use crate::task::{ConfiguredTask, TaskDistribution, TaskSource, selection_tasks};
@@ -33,9 +35,26 @@ pub fn run(args: &LearnArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
         let around = context::run_context(&*progress, stop, &host);
         context::on_threads(global, || learn_generalist_in(files.folder(), &config, &tasks, &around))
     })?;
-    let file = RunFiles::new(&args.out).policy();
-    print(&format!("policy: {} (after {} decisions)", file.display(), policy.provenance().epochs))?;
+    let files = RunFiles::new(&args.out);
+    draw(&files)?;
+    print(&format!("policy: {} (after {} decisions)", files.policy().display(), policy.provenance().epochs))?;
+    print(&format!("scores: {}, {}", files.score_chart().display(), files.score_time_chart().display()))?;
     print(&format!("sha256: {}", crate::store::identity::sha256_hex(&policy.to_bytes()?)))
+}
+
+/// The scores against decisions and against wall time, as pictures.
+fn draw(files: &RunFiles) -> Result<()> {
+    let scores = scores_in(files.folder())?;
+    let line = |name: &str, x: &dyn Fn(&Score) -> f64, y: &dyn Fn(&Score) -> f64| LrSeries {
+        name: name.into(),
+        points: scores.iter().map(|s| (x(s), y(s))).collect(),
+    };
+    let chart = |label: &str, x: &dyn Fn(&Score) -> f64| {
+        let lines = [line("mean", x, &|s| s.mean), line("interquartile mean", x, &|s| s.iqm)];
+        line_chart(label, "loss / loss of the base run", &lines)
+    };
+    write_atomic(&files.score_chart(), chart("decisions, millions", &|s| s.decisions as f64 / 1e6).as_bytes())?;
+    write_atomic(&files.score_time_chart(), chart("minutes", &|s| s.seconds / 60.0).as_bytes())
 }
 
 /// The distribution and the tasks of selection, or one task as both.

@@ -54,11 +54,11 @@ fn table(drawn: &[DrawnTask]) -> String {
     let mut out = String::new();
     let mut row = |[seed, family, data, n, noise, classes, net, optimizer, batch, steps]: [&str; 10]| {
         let line = format!(
-            "{seed:>4} {family:<10} {data:<11} {n:>4} {noise:>4} {classes:>3} {net:<13} {optimizer:<12} {batch:>3} {steps:>5}"
+            "{seed:>4} {family:<10} {data:<11} {n:>4} {noise:>5} {classes:>3} {net:<13} {optimizer:<12} {batch:>3} {steps:>5}"
         );
         let _ = writeln!(out, "{}", line.trim_end());
     };
-    row(["seed", "family", "data", "N", "nois", "out", "network", "optimizer", "B", "T"]);
+    row(["seed", "family", "data", "N", "noise", "out", "network", "optimizer", "B", "T"]);
     for task in drawn {
         let (seed, steps, family) = (task.seed.to_string(), task.steps().to_string(), task.family().name());
         match &task.problem {

@@ -1,6 +1,5 @@
 //! A page of histograms: what a distribution of tasks draws.
 
-use super::format::significant;
 use super::html::Origin;
 use crate::{Error, Result};
 use askama::Template;
@@ -69,9 +68,13 @@ impl Histogram {
     }
 }
 
-/// An edge in as many digits as tell neighbours apart.
+/// An edge in about as many digits as tell neighbours apart.
 fn short(edge: f64) -> String {
-    if edge.abs() >= 100.0 { format!("{edge:.0}") } else { significant((edge * 100.0).round() / 100.0) }
+    match edge.abs() {
+        1e5.. => format!("{edge:.1e}"),
+        10.0.. => format!("{edge:.0}"),
+        _ => format!("{edge:.2}"),
+    }
 }
 
 #[derive(Template)]

@@ -72,6 +72,16 @@ impl RunFiles {
         self.folder.join("scores.jsonl")
     }
 
+    /// Those scores against decisions, as a picture.
+    pub fn score_chart(&self) -> PathBuf {
+        self.folder.join("scores.svg")
+    }
+
+    /// Those scores against wall time, as a picture.
+    pub fn score_time_chart(&self) -> PathBuf {
+        self.folder.join("scores-time.svg")
+    }
+
     /// The pretrained policy after `update`, which may be chosen.
     pub fn candidate(&self, update: usize) -> PathBuf {
         self.folder.join(format!("candidate-{update}.safetensors"))

@@ -23,12 +23,20 @@ impl Generalist {
     /// # Errors
     /// [`Error::Config`] for a name that no policy has, listing those there are.
     pub fn pretrained(name: &str) -> Result<Self> {
-        let Some((name, bytes)) = POLICIES.iter().find(|(known, _)| *known == name) else {
+        Generalist::from_bytes(Generalist::pretrained_file(name)?, Path::new(name))
+    }
+
+    /// The content of the file of a policy that comes with the crate, as [`Generalist::from_bytes`] reads it.
+    ///
+    /// # Errors
+    /// As [`Generalist::pretrained`].
+    pub fn pretrained_file(name: &str) -> Result<&'static [u8]> {
+        let Some((_, bytes)) = POLICIES.iter().find(|(known, _)| *known == name) else {
             let names = POLICIES.map(|(name, _)| name).join(", ");
             let message = format!("there is no pretrained policy {name:?}");
             return Err(Error::config("policy", message, format!("use one of: {names}")));
         };
-        Generalist::from_bytes(bytes, Path::new(name))
+        Ok(bytes)
     }
 
     /// The names that [`Generalist::pretrained`] knows.

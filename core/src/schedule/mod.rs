@@ -102,10 +102,17 @@ impl Schedule {
     /// As [`Learned::load`] and [`Generalist::load`].
     pub fn load(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        match file::header(&bytes, path)? {
-            (file::GENERALIST_VERSION, _) => Ok(Schedule::generalist(Generalist::from_bytes(&bytes, path)?)),
-            _ => Ok(Schedule::learned(Learned::from_bytes(&bytes, path)?)),
+        Schedule::from_bytes(&std::fs::read(path).map_err(|e| Error::io(path, e))?, path)
+    }
+
+    /// The frozen policy in the content of a file; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Learned::from_bytes`] and [`Generalist::from_bytes`].
+    pub fn from_bytes(bytes: &[u8], path: &std::path::Path) -> Result<Self> {
+        match file::header(bytes, path)? {
+            (file::GENERALIST_VERSION, _) => Ok(Schedule::generalist(Generalist::from_bytes(bytes, path)?)),
+            _ => Ok(Schedule::learned(Learned::from_bytes(bytes, path)?)),
         }
     }
 

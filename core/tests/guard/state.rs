@@ -8,7 +8,7 @@ use lrpilot_core::guard::{Guard, GuardConfig, GuardState, Verdict};
 fn a_restored_guard_goes_on_to_the_same_bits() {
     let mut losses = healthy(1000);
     losses[250] = f64::NAN;
-    losses[610..614].iter_mut().for_each(|loss| *loss += 3.0);
+    losses[610..615].iter_mut().for_each(|loss| *loss += 3.0);
     let run = |restored: bool| {
         let mut guard = guard();
         let mut seen = Vec::new();

@@ -172,7 +172,7 @@ impl GeneralistConfig {
         self.base.check()?;
         self.residual.check()?;
         self.ppo.check()?;
-        range::count("learn.groups × ppo.siblings", self.environments() as u64, 1, limits::ENVIRONMENTS as u64)?;
-        range::count("decisions in an update", self.decisions(), 1, limits::ROLLOUT as u64)
+        range::count("learn.groups × ppo.siblings", self.environments() as u64, 1, limits::ENVIRONMENTS)?;
+        range::count("decisions in an update", self.decisions(), 1, limits::ROLLOUT)
     }
 }

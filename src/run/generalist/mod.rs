@@ -13,4 +13,4 @@ pub use config::{BankConfig, GeneralistConfig, GeneralistLearnConfig};
 pub use learner::{GeneralistLearner, GeneralistLearnerState};
 pub use regression::{Fit, fit_anchor};
 pub use score::{Outcome, Score, Scorer, run_schedule};
-pub use session::{GeneralistTasks, learn_generalist_in};
+pub use session::{GeneralistTasks, learn_generalist_in, scores_in};

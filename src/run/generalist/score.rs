@@ -19,7 +19,7 @@ const CAP: f64 = 2.0;
 pub struct Outcome {
     /// Loss of the untrained network on validation A.
     pub initial: f64,
-    /// Loss at the end on the part asked for; [`CAP`](self) times the initial one where it is more, or not finite.
+    /// Loss at the end on the part asked for; twice the initial one where it is more, or not finite.
     pub loss: f64,
     /// Intervals that were rolled back.
     pub rolled_back: usize,

@@ -62,6 +62,14 @@ pub fn learn_generalist_in(
     Ok(policy)
 }
 
+/// The scores of a learning in `folder`, in the order of the updates.
+///
+/// # Errors
+/// [`Error::Io`] without scores, [`Error::Data`] for a damaged file.
+pub fn scores_in(folder: &Path) -> Result<Vec<Score>> {
+    crate::store::journal::read(&RunFiles::new(folder).scores())
+}
+
 /// The score with the least mean; of equal ones the later.
 fn chosen(scores: &[Score]) -> Option<&Score> {
     scores.iter().rev().min_by(|a, b| a.mean.total_cmp(&b.mean))
@@ -135,7 +143,7 @@ fn learn(
         }
         store.append(&learner.update(context.executor, |n| context.progress.advance(n))?)?;
         let update = learner.updates_done();
-        if update % config.learn.score_every == 0 || update == config.learn.updates {
+        if update.is_multiple_of(config.learn.score_every) || update == config.learn.updates {
             let policy = learner.freeze()?;
             let score = scorer.score(&Schedule::generalist(policy.clone()), context)?;
             let decisions = update as u64 * config.decisions();

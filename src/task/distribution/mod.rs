@@ -1,7 +1,7 @@
 //! A distribution of small training problems, from which a policy for all of them is learned.
 //!
-//! A seed draws a [`DrawnTask`], which is a readable description; the description decides the task. Half of the families
-//! are made up and half are real data made small, because policies learned on made-up data alone do worse on real ones.
+//! A seed draws a [`DrawnTask`], which is a readable description; the description decides the task. About a third
+//! of the tasks are real data made small, because policies learned on made-up data alone do worse on real ones.
 
 mod config;
 mod data;

@@ -1,0 +1,111 @@
+"""What is known of a run before its first step."""
+
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from lrpilot._native import ConfigError, Policy, Run
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The run's length in calls of `step` (absent: the policy decides when it wants) and in steps, and the like."""
+
+    total: int | None
+    steps: int | None
+    examples: int | None
+    batch_size: int | None
+    bounds: tuple[float, float] | None
+    family: str
+    momentum: float
+
+    @classmethod
+    def of(
+        cls,
+        optimizer: Optimizer,
+        total: int | None,
+        total_steps: int | None,
+        loader: Sized | None,
+        batch_size: int | None,
+        examples: int | None,
+        bounds: tuple[float, float] | None,
+        family: str | None,
+    ) -> "Facts":
+        if not isinstance(optimizer, Optimizer):
+            raise ConfigError(f"optimizer: {type(optimizer).__name__} is not a torch.optim.Optimizer; give one")
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise ConfigError("optimizer: LBFGS takes several steps in one; use a first-order optimizer")
+        if loader is not None:
+            told = _of_loader(loader)
+            batch_size, examples = batch_size or told["batch_size"], examples or told["examples"]
+            total_steps = total_steps or (None if total is None else total * len(loader))
+        if total is None and total_steps is None:
+            message = "total: neither the number of step() calls nor that of optimizer steps is known"
+            raise ConfigError(f"{message}; give total= or total_steps=")
+        for name, value in [("total", total), ("total_steps", total_steps)]:
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name}: {value!r} is not an integer of at least 1; give the length of the run")
+        family, momentum = (family, _momentum(optimizer)) if family else _family(optimizer)
+        return cls(total, total_steps, examples, batch_size, bounds, family, momentum)
+
+    def start(
+        self,
+        policy: Policy,
+        groups: Sequence[tuple[int, float, float]],
+        train_loss: float | None,
+        val_loss: float | None,
+        lr: float | None,
+    ) -> Run:
+        return policy.start(
+            self.total or 1,
+            self.family,
+            groups,
+            momentum=self.momentum,
+            bounds=self.bounds,
+            steps=self.steps,
+            examples=self.examples,
+            batch_size=self.batch_size,
+            free=self.total is None,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            lr=lr,
+        )
+
+    @property
+    def interval_steps(self) -> int:
+        """Optimizer steps between two calls of `step`; 0 where they are not known."""
+        return (self.steps or 0) // (self.total or 1)
+
+    def extended(self, total: int) -> "Facts":
+        """The same kind of run, with another number of calls of `step`."""
+        steps = None if self.steps is None else round(self.steps * total / (self.total or total))
+        return replace(self, total=total, steps=steps)
+
+
+def _of_loader(loader: Sized) -> dict[str, int | None]:
+    """Sizes over all processes: each has a loader of its own, over its share of the data."""
+    many = torch.distributed.is_available() and torch.distributed.is_initialized()
+    processes = torch.distributed.get_world_size() if many else 1
+    batch: Any = getattr(loader, "batch_size", None)
+    dataset: Any = getattr(loader, "dataset", None)
+    sized = isinstance(dataset, Sized)
+    return {"batch_size": batch and batch * processes, "examples": len(dataset) if sized else None}
+
+
+def _momentum(optimizer: Optimizer) -> float:
+    return float(optimizer.param_groups[0].get("momentum") or 0.0)
+
+
+def _family(optimizer: Optimizer) -> tuple[str, float]:
+    """Which optimizers' steps are alike, by class, otherwise by the settings that they have."""
+    inner: Any = getattr(optimizer, "optimizer", optimizer)  # a wrapper, e.g. Accelerate's
+    if isinstance(inner, torch.optim.Adagrad):
+        return "adagrad", 0.0
+    if isinstance(inner, torch.optim.Adadelta):
+        return "adadelta", 0.0
+    group = inner.param_groups[0]
+    adaptive = isinstance(inner, torch.optim.RMSprop) or not {"momentum"} & group.keys() or "betas" in group
+    return ("adam", 0.0) if adaptive else ("sgd", _momentum(inner))

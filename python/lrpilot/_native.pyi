@@ -1,0 +1,60 @@
+from collections.abc import Sequence
+from typing import final
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "PanicException",
+    "Policy",
+    "Run",
+    "__version__",
+    "pretrained_file",
+    "pretrained_names",
+]
+__version__: str
+
+class ConfigError(ValueError): ...
+class DataError(ValueError): ...
+class PanicException(BaseException): ...
+
+def pretrained_names() -> list[str]: ...
+def pretrained_file(name: str) -> bytes: ...
+
+@final
+class Policy:
+    def __new__(cls, data: bytes, place: str) -> Policy: ...
+    def start(
+        self,
+        total: int,
+        optimizer: str,
+        groups: Sequence[tuple[int, float, float]],
+        *,
+        momentum: float = 0.0,
+        bounds: tuple[float, float] | None = None,
+        steps: int | None = None,
+        examples: int | None = None,
+        batch_size: int | None = None,
+        free: bool = False,
+        train_loss: float | None = None,
+        val_loss: float | None = None,
+        lr: float | None = None,
+    ) -> Run: ...
+    def resume(self, state: str) -> Run: ...
+
+@final
+class Run:
+    def lr_at(self, i: int) -> float: ...
+    def steps_to_decision(self) -> int | None: ...
+    def observe(
+        self,
+        steps: int,
+        *,
+        losses: Sequence[float],
+        grad_sq: Sequence[Sequence[float]],
+        weight_norms: Sequence[float],
+        train_loss: float | None = None,
+        val_loss: float | None = None,
+    ) -> bool: ...
+    def explain(self) -> str | None: ...
+    def extend(self, total: int) -> None: ...
+    def state(self) -> str: ...

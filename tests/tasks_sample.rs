@@ -1,0 +1,71 @@
+//! `lrpilot tasks sample`: what is printed is what the distribution draws.
+#![cfg(feature = "cli")]
+
+use assert_cmd::cargo::cargo_bin;
+use lrpilot::task::distribution::DrawnTask;
+use lrpilot::task::{DistributionConfig, TaskDistribution, TaskSource};
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Without a data folder there are made-up data and digits.
+fn sample(folder: &Path, args: &[&str]) -> Output {
+    let data = ["--data-dir", folder.to_str().unwrap()];
+    Command::new(cargo_bin("lrpilot")).args(["tasks", "sample"]).args(args).args(data).output().unwrap()
+}
+
+#[track_caller]
+fn printed(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_table_has_a_line_for_each_task_and_fits_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = printed(sample(folder.path(), &["--n", "200", "--seed", "7"]));
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let tasks = TaskDistribution::new(DistributionConfig::default(), None).unwrap();
+    let mut lines = text.lines();
+    assert!(lines.next().unwrap().starts_with("seed family"));
+    for (line, seed) in lines.by_ref().zip(7..) {
+        let drawn = tasks.draw(seed);
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!((cells[0], cells[1]), (&*seed.to_string(), drawn.family().name()), "{line}");
+        assert_eq!(cells[cells.len() - 1], drawn.steps().to_string(), "{line}");
+    }
+    assert_eq!(text.lines().count(), 201);
+}
+
+#[test]
+fn json_holds_the_whole_descriptions() {
+    let folder = tempfile::tempdir().unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&printed(sample(folder.path(), &["--json", "--n", "5"]))).unwrap();
+    let tasks = TaskDistribution::new(DistributionConfig::default(), None).unwrap();
+    assert_eq!(json["distribution"], tasks.identity());
+    let drawn: Vec<DrawnTask> = serde_json::from_value(json["tasks"].clone()).unwrap();
+    assert_eq!(drawn, (0..5).map(|seed| tasks.draw(seed)).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_page_counts_every_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tasks.html");
+    printed(sample(folder.path(), &["--n", "300", "--report", path.to_str().unwrap()]));
+    let page = std::fs::read_to_string(&path).unwrap();
+    let tasks = TaskDistribution::new(DistributionConfig::default(), None).unwrap();
+    for (family, _) in tasks.families() {
+        let count = (0..300).filter(|seed| tasks.draw(*seed).family() == family).count();
+        let row = page.lines().find(|line| line.contains(&format!("<th scope=\"row\">{}</th>", family.name())));
+        assert!(row.is_some_and(|row| row.ends_with(&format!("<td>{count}</td></tr>"))), "{} {count}", family.name());
+    }
+    assert!(page.contains("Label noise") && !page.contains("http"), "it needs nothing from outside");
+}
+
+#[test]
+fn wrong_numbers_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [["--n", "0"], ["--n", "100001"], ["--seed", "-1"]] {
+        assert_eq!(sample(folder.path(), &args).status.code(), Some(64), "{args:?}");
+    }
+}
