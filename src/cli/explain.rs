@@ -11,10 +11,11 @@ use crate::run::RunConfig;
 use crate::run::explain::{explain, network};
 use crate::run::generalist::GeneralistLearnerState;
 use crate::run::learner::LearnerState;
+use crate::settings;
 use crate::store::atomic::write_atomic;
 use crate::store::checkpoint::Checkpoints;
 use crate::store::files::{POLICY_FOLDERS, RunFiles};
-use crate::store::run_info::RunInfo;
+use crate::store::run_info::{RunInfo, RunKind};
 use crate::task::{Preset, TaskSource as _, TaskSpec};
 use crate::{Error, Result};
 use clap::Args;
@@ -98,25 +99,27 @@ fn check_folder(files: &RunFiles) -> Result<()> {
     if files.policy().is_file() {
         return Ok(());
     }
-    let resume =
-        RunInfo::read(&files.info())?.map(|info| info.resume).filter(|resume| resume.starts_with("lrpilot learn"));
+    let unfinished = |info: &RunInfo| matches!(info.kind, RunKind::Learn | RunKind::Demo) && !info.resume.is_empty();
+    let resume = RunInfo::read(&files.info())?.filter(unfinished).map(|info| info.resume);
     let remedy = resume.map_or(ANOTHER.into(), |resume| format!("finish the run with: {resume}"));
     Err(Error::data(files.folder(), "there is no policy in the folder", remedy))
 }
 
 /// The configuration with the task: the one asked for, else the run's, else digits.
 fn config(args: &ExplainArgs, folder: Option<&RunFiles>) -> Result<RunConfig> {
-    let of_run = match folder {
-        Some(files) if !is_generalist(files)? => files.config().to_str().map(str::to_owned),
-        _ => None,
-    };
-    let task = args.task.clone().or(of_run);
-    context::load_config(task.as_deref().unwrap_or(Preset::Digits.name()), &args.set, None)
-}
-
-/// Whether the run learned a pretrained policy, whose tasks are a distribution.
-fn is_generalist(files: &RunFiles) -> Result<bool> {
-    Ok(matches!(Schedule::load(files.policy())?, Schedule::Generalist { .. }))
+    if let (None, Some(files)) = (&args.task, folder) {
+        let (text, place) = (context::read_utf8(&files.config())?, files.config().display().to_string());
+        let mut table: toml::Table = settings::parse(&text, &place)?;
+        // A pretrained policy is learned on many tasks, or `on` one; its other keys are not those of a task file.
+        let on = table.remove("on").map(|task| toml::Table::from_iter([("task".to_owned(), task)]));
+        if let Some(mut overlay) = on.or_else(|| table.contains_key("task").then_some(table)) {
+            args.set.iter().try_for_each(|s| settings::apply_set(&mut overlay, s, "--set"))?;
+            let config = context::complete(overlay, None, &place, &text)?;
+            config.check()?;
+            return Ok(config);
+        }
+    }
+    context::load_config(args.task.as_deref().unwrap_or(Preset::Digits.name()), &args.set, None)
 }
 
 /// The policy in the folder or file, or of that name, for a task like this.

@@ -51,7 +51,8 @@ fn decisions(run: &ExplainedRun, top: usize) -> String {
     let has_values = run.decisions.iter().any(|d| d.value.is_some());
     let value_column = |text: &str| if has_values { format!("  {text:>7}") } else { String::new() };
     let head = format!("  done       LR  {:<11}{}  ", "action", value_column("value"));
-    let room = WIDTH - head.chars().count();
+    // Room for a comma at the end of a line, and for an action of two digits.
+    let room = WIDTH - head.chars().count() - 2;
     let mut text = format!("{head}inputs that moved the action most\n{}\n", "─".repeat(WIDTH));
     let format = Signed::of_run(run);
     for ExplainedDecision { explanation: e, value } in &run.decisions {

@@ -20,15 +20,12 @@ const SEEN_MAX: usize = 200;
 ///
 /// ```
 /// use lrpilot::run::explain::explain;
+/// use lrpilot::Schedule;
 /// use lrpilot::task::{ConfiguredTask, Preset};
-/// use lrpilot::{RunConfig, Schedule, run::Learner};
-/// use lrpilot::env::Formulation;
-/// use std::sync::Arc;
-/// let config = RunConfig::preset("noisy-quadratic", Formulation::Pilot)?;
-/// let source = Arc::new(ConfiguredTask::new(&config.task, None)?);
-/// let policy = Schedule::learned(Learner::untrained(&config, &(source.clone() as _))?);
-/// let explained = explain(&*source, &policy, None, &[0, 1], |_| {})?;
-/// assert_eq!((explained.runs.len(), explained.runs[0].decisions.len()), (2, 30));
+/// let source = ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?;
+/// let policy = Schedule::pretrained(lrpilot_core::generalist::NEWEST)?;
+/// let explained = explain(&source, &policy, None, &[0, 1], |_| {})?;
+/// assert_eq!((explained.runs.len(), explained.inputs.len()), (2, 34));
 /// assert!(explained.inputs[0].influence >= explained.inputs[1].influence);
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
