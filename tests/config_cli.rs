@@ -136,7 +136,10 @@ fn tables(keys: &[Key], run: &Value, way: &[String], f: &mut Visit<'_>) {
     }
     for key in keys {
         match key.allowed {
-            Allowed::Table(inner) => tables(inner, run, &then(way, key.name), f),
+            // A table that may be absent, as that of a file of one's own, is visited where the configuration has it.
+            Allowed::Table(inner) if at(&mut run.clone(), way).get(key.name).is_some() => {
+                tables(inner, run, &then(way, key.name), f)
+            }
             Allowed::List(inner) => {
                 let run = with(run, way, key.name, key.allowed.sample());
                 tables(inner, &run, &then(&then(way, key.name), "0"), f);
