@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use lrpilot_core::generalist::{GeneralistController, GeneralistSpec};
 /// use lrpilot_core::{Decision, Group, Measurement, OptimizerFamily, RunSpec};
-/// let run = RunSpec::new(10, OptimizerFamily::Adam, vec![Group::new("w", 100)]);
+/// let mut run = RunSpec::new(10, OptimizerFamily::Adam, vec![Group::new("w", 100)]);
+/// run.facts.steps = Some(1_000);
 /// let mut controller = GeneralistController::new(GeneralistSpec::plain(), run);
 /// let probe = Measurement { weight_norms: vec![1.0], val_loss: Some(2.0), ..Measurement::default() };
 /// let mut observation = Vec::new();
