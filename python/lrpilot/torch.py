@@ -9,7 +9,7 @@ import os
 import warnings
 import weakref
 from array import array
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 from typing import Any, Literal, overload
 
 import torch
@@ -26,6 +26,7 @@ from lrpilot._policy import PolicyFile
 from lrpilot._ranks import Told
 from lrpilot._rates import Rates
 from lrpilot._snapshot import Snapshot
+from lrpilot._values import checked_lr, finite, number
 
 __all__ = ["LearnedLR"]
 
@@ -134,7 +135,7 @@ class LearnedLR(ReduceLROnPlateau):
         super().__init__(optimizer)
         self._file, self._facts, self._initial_lr, self._sync = policy, facts, initial_lr, sync
         self._policy = policy.load()
-        facts.start(self._policy, [(1, 1.0, 1.0)], None, None, _checked(initial_lr))  # what is wrong shows now
+        facts.start(self._policy, [(1, 1.0, 1.0)], None, None, checked_lr(initial_lr))  # what is wrong shows now
         self._snapshot = None if snapshot is None else Snapshot(snapshot, optimizer)
         self._run: Run | None = None
         self._layers: _tensors.Layers = []
@@ -160,7 +161,7 @@ class LearnedLR(ReduceLROnPlateau):
         counts as not measured, a loss that is not finite as divergence, and a second call after the same optimizer
         step is ignored.
         """
-        val, train = _number(metrics), _number(train_loss)
+        val, train = number(metrics), number(train_loss)
         if self._run is None:
             if val is not None and self._val not in (None, val):
                 message = "losses were told, but no optimizer step was seen; give it the optimizer that makes the steps"
@@ -293,9 +294,9 @@ class LearnedLR(ReduceLROnPlateau):
             (sum(tensor.numel() for tensor in layer), float("nan") if keep else w, sq**0.5)
             for layer, w, sq in zip(self._layers, told.weight_norms, told.grad_sq[0], strict=True)
         ]
-        lr = _checked(self._initial_lr) or (None if known else self._rates.given)
+        lr = checked_lr(self._initial_lr) or (None if known else self._rates.given)
         try:
-            self._run = self._facts.start(self._policy, groups, _finite(told.train_loss), _finite(told.val_loss), lr)
+            self._run = self._facts.start(self._policy, groups, finite(told.train_loss), finite(told.val_loss), lr)
         except NATIVE_ERRORS as error:
             self._warn("start", f"the policy cannot start, so the learning rate stays as it is: {error}")
             return
@@ -491,25 +492,3 @@ def _attach(schedule: LearnedLR, optimizer: Optimizer) -> list[Any]:
             alive._after_step()
 
     return [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
-
-
-def _checked(initial_lr: float | Literal["keep"] | None) -> float | None:
-    """The learning rate to start from, where it is a number."""
-    if initial_lr is None or initial_lr == "keep":
-        return None
-    if isinstance(initial_lr, (int, float)) and 0.0 < initial_lr < float("inf"):
-        return float(initial_lr)
-    raise ConfigError(f'initial_lr: {initial_lr!r} is not a finite number > 0; give one, "keep" or None')
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and abs(value) < float("inf") else None
-
-
-def _number(value: Any) -> float | None:
-    """The value as a number; `None` where it is none."""
-    convert: Callable[[Any], float] = float
-    try:
-        return None if value is None else convert(value.detach() if isinstance(value, Tensor) else value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        return None

@@ -164,7 +164,10 @@ fn run_suite(args: &RunArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
         suite = suite.only(&args.tasks)?;
     }
     let reference: Option<Reference> = if args.baselines { None } else { Some(read_reference(args)?) };
-    let (mut tasks, left_out) = load(&suite, global)?;
+    let (mut tasks, mut left_out) = load(&suite, global)?;
+    if let Some(reference) = reference.as_ref().filter(|_| args.tasks.is_empty()) {
+        left_out.extend(leave_out_unknown(&mut tasks, reference));
+    }
     let Some(first) = tasks.first() else {
         let reason = left_out.first().map_or("the suite has no tasks".to_owned(), |left| left.reason.clone());
         return Err(Error::usage(
@@ -283,6 +286,22 @@ fn civil(mut days: u64) -> (u64, u64, u64) {
         month += 1;
     }
     (year, month as u64 + 1, days + 1)
+}
+
+/// Take away the tasks that the reference does not know, unless it knows none: then it is the wrong one, which is said later.
+fn leave_out_unknown(tasks: &mut Vec<LoadedTask>, reference: &Reference) -> Vec<LeftOut> {
+    let knows = |task: &LoadedTask| reference.tasks.iter().any(|known| known.identity == task.identity());
+    if !tasks.iter().any(knows) {
+        return Vec::new();
+    }
+    let left = |task: &LoadedTask| LeftOut {
+        number: task.task.number,
+        name: task.spec().name.clone(),
+        reason: "the reference has no losses of the standard methods on it; compute the baselines, too".into(),
+    };
+    let left_out = tasks.iter().filter(|task| !knows(task)).map(left).collect();
+    tasks.retain(knows);
+    left_out
 }
 
 /// The policies in the files; each must be able to see every task.
