@@ -1,13 +1,16 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 __all__ = [
     "ConfigError",
     "DataError",
+    "Environments",
+    "Hyperparameters",
     "PanicException",
     "Policy",
     "Run",
     "__version__",
+    "learn",
     "pretrained_file",
     "pretrained_names",
 ]
@@ -17,8 +20,41 @@ class ConfigError(ValueError): ...
 class DataError(ValueError): ...
 class PanicException(BaseException): ...
 
+def learn(
+    copies: object,
+    spec: object,
+    count: int,
+    *,
+    saves: bool,
+    evaluates: bool,
+    budget: int,
+    seed: int,
+    folder: str | None = None,
+    settings: Sequence[str] = [],
+    progress: Callable[[int, int, float | None], object] | None = None,
+) -> tuple[bytes, float | None]: ...
 def pretrained_names() -> list[str]: ...
 def pretrained_file(name: str) -> bytes: ...
+
+@final
+class Environments:
+    def __new__(
+        cls, task: str, count: int, formulation: str, settings: Sequence[str], data: str | None
+    ) -> Environments: ...
+    @property
+    def observation_bounds(self) -> tuple[list[float], list[float]]: ...
+    @property
+    def action_bounds(self) -> tuple[list[float], list[float]]: ...
+    def reset(self, seeds: Sequence[int]) -> bytearray: ...
+    def step(
+        self, actions: bytes, seeds: Sequence[int | None]
+    ) -> tuple[bytearray, bytearray, bytearray, bytearray, bytearray]: ...
+
+@final
+class Hyperparameters:
+    def __new__(cls, lr: float) -> Hyperparameters: ...
+    @property
+    def lr(self) -> float: ...
 
 @final
 class Policy:
