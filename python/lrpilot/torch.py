@@ -2,7 +2,7 @@
 
 `LearnedLR` takes the place of any other scheduler. Its learning rate *is* `optimizer.param_groups[i]["lr"]`, so every
 logger shows it; it needs no learning rate from you, no second copy of the weights, and no switch between training and
-evaluation.
+evaluation. `TorchTask` and `VectorTorchTask` make a PyTorch model a task to learn a policy of one's own on.
 """
 
 import os
@@ -26,12 +26,12 @@ from lrpilot._policy import PolicyFile
 from lrpilot._ranks import Told
 from lrpilot._rates import Rates
 from lrpilot._snapshot import Snapshot
+from lrpilot._torch_task import TorchTask
 from lrpilot._values import checked_lr, finite, number
+from lrpilot._vector_task import VectorTorchTask
 
-__all__ = ["LearnedLR"]
+__all__ = ["LearnedLR", "TorchTask", "VectorTorchTask"]
 
-#: Steps of an interval in which gradients are looked at.
-SAMPLES = 16
 #: Steps without a metric, and multiples of the longest interval so far, after which the watch-dog speaks.
 PATIENCE = (10_000, 3)
 FORMAT = 1
@@ -263,10 +263,8 @@ class LearnedLR(ReduceLROnPlateau):
             self._steps += 1
 
     def _is_sampled(self, i: int) -> bool:
-        """By counters alone, so that all processes and resumed runs look at the same steps."""
         steps = self._run.steps_to_decision() if self._run is not None else None
-        stride = max(1, (steps or self._longest or self._facts.interval_steps) // SAMPLES)
-        return i % stride == 0 and len(self._samples) < SAMPLES
+        return _tensors.is_sampled(i, len(self._samples), steps or self._longest or self._facts.interval_steps)
 
     def _watch(self) -> None:
         steps, (most, times) = self._steps - self._at, PATIENCE
