@@ -29,9 +29,9 @@ def learn(
     evaluates: bool,
     budget: int,
     seed: int,
-    folder: str | None = None,
-    settings: Sequence[str] = [],
-    progress: Callable[[int, int, float | None], object] | None = None,
+    folder: str | None,
+    settings: Sequence[str],
+    progress: Callable[[int, int, float | None], object] | None,
 ) -> tuple[bytes, float | None]: ...
 def pretrained_names() -> list[str]: ...
 def pretrained_file(name: str) -> bytes: ...

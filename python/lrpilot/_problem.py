@@ -22,6 +22,11 @@ LossFn = Callable[[Tensor, Tensor], Tensor]
 OptimizerFn = Callable[[Any], Optimizer]
 
 
+def sgd(parameters: Any) -> Optimizer:
+    """SGD with momentum, the optimizer where nobody chooses one."""
+    return torch.optim.SGD(parameters, momentum=0.9)
+
+
 @dataclass(frozen=True)
 class Problem:
     """All copies of a task share one."""

@@ -76,7 +76,7 @@ class Task(Protocol):
     """A training run that goes on interval by interval.
 
     It may also have `save() -> bytes` and `load(state: bytes)`, both or none of them: everything that the rest of the run
-    depends on. Without them an interval that diverged is not rolled back, and learning has no folder to go on from. And it
+    depends on; `load` may be called before any `reset`. Without them an interval that diverged is not rolled back, and learning has no folder to go on from. And it
     may have `evaluate() -> float`, the loss on further held-back data, by which the policy is chosen; without it, that is
     the latest loss.
     """

@@ -1,7 +1,6 @@
 """A PyTorch module as a task to learn a policy on."""
 
 import io
-from functools import partial
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from lrpilot import _tensors
 from lrpilot._native import Hyperparameters
-from lrpilot._problem import Examples, LossFn, ModelFn, OptimizerFn, Problem, seeded
+from lrpilot._problem import Examples, LossFn, ModelFn, OptimizerFn, Problem, seeded, sgd
 from lrpilot._task import Measurement
 
 __all__ = ["TorchTask"]
@@ -31,7 +30,8 @@ class TorchTask:
     loss
         Mean loss of a batch from the model's outputs and the targets.
     optimizer
-        Makes the optimizer of the parameters that it is given; whatever learning rate it has is replaced.
+        Makes the optimizer of the parameters that it is given, SGD with a momentum of 0.9 by default; whatever learning rate
+        it has is replaced.
     batch_size
         Examples in an optimizer step.
     interval_steps
@@ -73,7 +73,7 @@ class TorchTask:
         model_fn: ModelFn,
         data: Examples,
         loss: LossFn,
-        optimizer: OptimizerFn = partial(torch.optim.SGD, momentum=0.9),
+        optimizer: OptimizerFn = sgd,
         *,
         batch_size: int = 32,
         interval_steps: int | None = None,
@@ -116,7 +116,8 @@ class TorchTask:
         """Train one interval."""
         for group in self._optimizer.param_groups:
             group["lr"] = hyperparameters.lr
-        losses, samples = [], []
+        losses: list[Tensor] = []
+        samples: list[Tensor] = []
         steps = self.spec.interval_steps
         with seeded(self._seed, "steps", self._steps, self._problem.device):
             for i, batch in enumerate(self._problem.batches(self._seed, self._steps, steps)):

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from lrpilot import _tensors
 from lrpilot._native import ConfigError, Hyperparameters
-from lrpilot._problem import Examples, LossFn, ModelFn, OptimizerFn, Problem, seeded
+from lrpilot._problem import Examples, LossFn, ModelFn, OptimizerFn, Problem, seeded, sgd
 from lrpilot._task import Measurement
 
 __all__ = ["VectorTorchTask"]
@@ -84,7 +83,7 @@ class VectorTorchTask:
         model_fn: ModelFn,
         data: Examples,
         loss: LossFn,
-        optimizer: OptimizerFn = partial(torch.optim.SGD, momentum=0.9),
+        optimizer: OptimizerFn = sgd,
         *,
         copies: int = 20,
         batch_size: int = 32,
@@ -117,7 +116,7 @@ class VectorTorchTask:
             raise ConfigError(f"model_fn: the model has the buffers {names}; use TorchTask, or a model without them")
         made = optimizer(self._model.parameters())
         self._update = _update_of(made)
-        names_of = {parameter: name for name, parameter in self._model.named_parameters()}
+        names_of: dict[Tensor, str] = {parameter: name for name, parameter in self._model.named_parameters()}
         self._layers = [[names_of[tensor] for tensor in layer] for layer in _tensors.layers(made)]
         blank = {name: torch.zeros(copies, *p.shape, dtype=p.dtype, device=p.device) for p, name in names_of.items()}
         moments = [{name: t.clone() for name, t in blank.items()} for _ in range(self._update.moments)]
@@ -147,7 +146,9 @@ class VectorTorchTask:
         lr = torch.tensor(list(given.values()), dtype=torch.float64, device=self._problem.device)
         done = torch.tensor([self._steps[copy] for copy in active], dtype=torch.float64, device=self._problem.device)
         index, batches = self._index(active), self._batches(active, steps)
-        these, losses, samples = self._all.taken(index), [], []
+        these = self._all.taken(index)
+        losses: list[Tensor] = []
+        samples: list[Tensor] = []
         with seeded(self._seeds[active[0]], "steps", self._steps[active[0]], self._problem.device):
             for i in range(steps):
                 gradients, loss = self._gradients(these.weights, batches[:, i])

@@ -58,7 +58,7 @@ def _native(
     return Environments(task, count, formulation, as_lines(settings), folder)
 
 
-def _box(bounds: tuple[Sequence[float], Sequence[float]]) -> Box:
+def _box(bounds: tuple[Sequence[float], Sequence[float]]) -> Any:
     low, high = (np.array(bound, np.float32) for bound in bounds)
     return Box(low, high, dtype=np.float32)
 
@@ -123,7 +123,7 @@ class LearningRateEnv(gymnasium.Env[Floats, Floats]):
         """Train an interval. At its end an episode is terminated, not truncated: the time left is part of the problem."""
         if not self._running:
             raise gymnasium.error.ResetNeeded("step after the end of an episode, or before the first; call reset()")
-        actions = _checked(action, (1, *self.action_space.shape))
+        actions = _checked(action, (1, len(self._native.action_bounds[0])))
         observation, reward, terminated, truncated, infos = self._native.step(actions.tobytes(), [None])
         (row,) = _doubles(infos).reshape(1, len(INFO))
         ended = bool(terminated[0]), bool(truncated[0])
@@ -161,8 +161,6 @@ class LearningRateVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     ((3, 25), (3,), (3,))
     """
 
-    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-
     def __init__(
         self,
         num_envs: int = 1,
@@ -174,6 +172,7 @@ class LearningRateVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     ) -> None:
         self._native = _native(task, num_envs, formulation, settings, data)
         self.num_envs = num_envs
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.single_observation_space = _box(self._native.observation_bounds)
         self.single_action_space = _box(self._native.action_bounds)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -185,7 +184,9 @@ class LearningRateVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Floats, dict[str, Any]]:
         """Begin an episode in every environment; a single seed counts up."""
-        seeds = [None if seed is None else seed + i for i in range(self.num_envs)] if _is_one(seed) else list(seed)
+        if seed is None or isinstance(seed, (int, np.integer)):
+            seed = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise ConfigError(f"seed: {len(seeds)} seeds for {self.num_envs} environments; give one for each")
         drawn = [None if each is None else gymnasium.utils.seeding.np_random(each)[0] for each in seeds]
@@ -203,7 +204,7 @@ class LearningRateVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         """Train an interval in every environment, or begin the next episode where the last one has ended."""
         if not self._generators:
             raise gymnasium.error.ResetNeeded("step before the first episode; call reset()")
-        given = _checked(actions, self.action_space.shape)
+        given = _checked(actions, (self.num_envs, len(self._native.action_bounds[0])))
         begins = self._ended.copy()
         seeds = [_drawn(self._generators[i]) if begin else None for i, begin in enumerate(begins)]
         self._ended[:] = True  # an interrupted step leaves some of them behind: then all begin anew
@@ -216,12 +217,8 @@ class LearningRateVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     def _infos(self, values: NDArray[np.float64], stepped: NDArray[np.bool_]) -> dict[str, Any]:
         """Each entry with the mask of environments that have it, as Gymnasium does it."""
         columns = values.reshape(self.num_envs, len(INFO)).T
-        infos = {name: column.astype(kind) for (name, kind), column in zip(INFO.items(), columns, strict=True)}
+        infos: dict[str, Any] = {name: column.astype(kind) for (name, kind), column in zip(INFO.items(), columns, strict=True)}
         return infos | {f"_{name}": stepped.copy() for name in INFO}
-
-
-def _is_one(seed: int | Sequence[int | None] | None) -> bool:
-    return seed is None or isinstance(seed, (int, np.integer))
 
 
 def _drawn(generator: np.random.Generator) -> int:

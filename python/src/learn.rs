@@ -65,7 +65,7 @@ impl Spec {
 /// Learn a policy on `count` copies of a task. `budget` is the number of intervals to train in all; `settings` are as in
 /// configuration files. Returns the content of the policy file, and the loss that it was chosen by.
 #[pyfunction]
-#[pyo3(signature = (copies, spec, count, *, saves, evaluates, budget, seed, folder=None, settings=Vec::new(), progress=None))]
+#[pyo3(signature = (copies, spec, count, *, saves, evaluates, budget, seed, folder, settings, progress))]
 #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
 pub fn learn<'py>(
     py: Python<'py>,
