@@ -3,7 +3,7 @@
     LRPILOT_DATA=DIR python mnist_convnet.py           train it with the policy that comes with lrpilot
     LRPILOT_DATA=DIR python mnist_convnet.py --task    learn a policy on fewer images first, then train with it
 
-DIR/mnist holds the four idx files of MNIST, as they are or with .gz; `lrpilot data fetch` puts them there.
+DIR/mnist holds the four idx files of MNIST, as they are or with .gz; `lrpilot data fetch mnist` puts them there.
 """
 
 import argparse

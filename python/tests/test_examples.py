@@ -12,9 +12,25 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "name", ["lrpilot.torch", "lrpilot._tensors", "lrpilot._history", "lrpilot._losses", "lrpilot._rates"]
+    "name",
+    [
+        "lrpilot.torch",
+        "lrpilot.gym",
+        "lrpilot._tensors",
+        "lrpilot._history",
+        "lrpilot._losses",
+        "lrpilot._rates",
+        "lrpilot._settings",
+        "lrpilot._task",
+        "lrpilot._problem",
+        "lrpilot._torch_task",
+        "lrpilot._vector_task",
+    ],
 )
-def test_examples_of_docstrings(name):
+def test_examples_of_docstrings(name, monkeypatch, tmp_path):
+    if name == "lrpilot.gym":
+        pytest.importorskip("gymnasium", reason="Gymnasium is not installed")
+    monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     names = {**vars(module), "torch": torch}
     tests = [test for test in doctest.DocTestFinder().find(module, globs=names) if test.examples]
@@ -24,9 +40,10 @@ def test_examples_of_docstrings(name):
         assert runner.run(test).failed == 0, test.name
 
 
-@pytest.mark.parametrize("page", ["python/README.md", "docs/guide/python.md"])
-def test_code_of_pages(page):
+@pytest.mark.parametrize("page", ["python/README.md", "docs/guide/python.md", "docs/guide/python-tasks.md"])
+def test_code_of_pages(page, monkeypatch, tmp_path):
     """The blocks of a page are one program."""
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     assert blocks
     exec("\n".join(blocks), {})
