@@ -1,4 +1,4 @@
-"""The losses of an interval's steps, left on the device until they are needed."""
+"""The losses (or norms of gradients) of an interval's steps, left on the device until they are needed."""
 
 from typing import Any
 
@@ -36,10 +36,16 @@ class Losses:
         """Take a loss after `done` optimizer steps."""
         if self._before_steps is None:
             self._before_steps = done == 0
-        value = loss.detach().mean().to(torch.float32, copy=True) if isinstance(loss, Tensor) else float(loss)
-        self._told.append((done, value))
+        if isinstance(loss, Tensor):
+            loss = loss.full_tensor() if hasattr(loss, "full_tensor") else loss  # sharded norms are parts of a sum
+            loss = loss.detach().mean().to(torch.float32, copy=True)
+        self._told.append((done, loss if isinstance(loss, Tensor) else float(loss)))
         if len(self._told) % BUFFERED == 0:
             self._fetch()
+
+    def has(self, done: int) -> bool:
+        """Whether a loss was told since there are `done` optimizer steps."""
+        return bool(self._told) and self._told[-1][0] == done
 
     def until(self, end: int) -> list[float]:
         """The mean loss of each step before step number `end`, as far as they were told."""

@@ -1,12 +1,11 @@
 //! A frozen policy, and the same in a run.
 
-use crate::exception;
+use crate::{exception, json};
 use lrpilot_core::generalist::{Generalist, NEWEST};
 use lrpilot_core::schedule::{RunningSchedule, ScheduleState};
 use lrpilot_core::{Decision, Error, Group, Measurement, OptimizerFamily, Recorder, RunSpec, Schedule};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use serde::Serialize;
 use std::path::Path;
 
 /// Gradient norms whose standard deviation is below this share of their mean were clipped, and say nothing.
@@ -145,8 +144,10 @@ impl Run {
     }
 
     /// Take in an interval of `steps` optimizer steps and decide on the next one. `losses` are those of its batches as far
-    /// as they are known, `grad_sq` Σg² of each group in some of the steps. Returns whether to roll back.
-    #[pyo3(signature = (steps, *, losses, grad_sq, weight_norms, train_loss=None, val_loss=None))]
+    /// as they are known, `grad_sq` Σg² of each group in some of the steps; in its place, `grad_norms` holds norms of whole
+    /// gradients. Returns whether to roll back.
+    #[pyo3(signature = (steps, *, losses, grad_sq, weight_norms, train_loss=None, val_loss=None, grad_norms=Vec::new()))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn observe(
         &mut self,
         steps: u64,
@@ -155,6 +156,7 @@ impl Run {
         weight_norms: Vec<f64>,
         train_loss: Option<f64>,
         val_loss: Option<f64>,
+        grad_norms: Vec<f64>,
     ) -> bool {
         let mut recorder = Recorder::new(self.spec.groups.len());
         losses.iter().for_each(|loss| {
@@ -167,9 +169,10 @@ impl Run {
         (m.interval, m.steps) = (self.interval, self.steps);
         m.diverged |= train_loss.is_some_and(|loss| !loss.is_finite());
         m.train_loss = m.train_loss.or(train_loss);
-        if was_clipped(&m, grad_sq.len()) {
-            (m.grad_norm_mean, m.grad_norm_sd) = (None, None);
-            m.grad_norms.clear();
+        if !grad_norms.is_empty() {
+            set_norms(&mut m, &grad_norms);
+        } else if was_clipped(&m, grad_sq.len()) {
+            set_norms(&mut m, &[]);
         }
         self.running.observe(&m) == Decision::RollBack
     }
@@ -202,8 +205,13 @@ impl Run {
     }
 }
 
-fn json(value: &impl Serialize) -> PyResult<String> {
-    serde_json::to_string(value).map_err(|e| exception(Error::Bug(format!("a value as JSON: {e}"))))
+/// Replace what was measured of gradients by the norms of whole gradients; those of groups are not known then.
+fn set_norms(m: &mut Measurement, norms: &[f64]) {
+    let mut recorder = Recorder::new(1);
+    norms.iter().for_each(|norm| recorder.gradient(&[norm * norm]));
+    let told = recorder.finish(None, &[]);
+    (m.grad_norm_mean, m.grad_norm_sd) = (told.grad_norm_mean, told.grad_norm_sd);
+    m.grad_norms.clear();
 }
 
 fn was_clipped(m: &Measurement, samples: usize) -> bool {
