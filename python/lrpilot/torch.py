@@ -207,6 +207,13 @@ class LearnedLR(ReduceLROnPlateau):
             return self._decisions >= self._facts.total
         return self._run is not None and self._run.steps_to_decision() is None
 
+    @property
+    def samples_now(self) -> bool:
+        """Whether the gradient of the coming step is looked at: by counters alone, so that all processes do the same."""
+        steps = self._run.steps_to_decision() if self._run is not None else None
+        stride = max(1, (steps or self._longest or self._facts.interval_steps) // SAMPLES)
+        return (self._steps - self._at) % stride == 0 and len(self._samples) < SAMPLES
+
     def extend(self, total: int) -> None:
         """Announce a longer run, of `total` calls of `step` in all."""
         if self._facts.total is None or total <= self._facts.total:
@@ -249,19 +256,13 @@ class LearnedLR(ReduceLROnPlateau):
         else:
             self._watch()
             self._set(self._run.lr_at(self._steps - self._at))
-        if self._is_sampled(self._steps - self._at):
+        if self.samples_now:
             self._samples.append(_tensors.gradient_sq(self._layers, self.optimizer))
 
     def _after_step(self) -> None:
         if self._run is not None:
             self._lrs.append(self._rates.lr)
             self._steps += 1
-
-    def _is_sampled(self, i: int) -> bool:
-        """By counters alone, so that all processes and resumed runs look at the same steps."""
-        steps = self._run.steps_to_decision() if self._run is not None else None
-        stride = max(1, (steps or self._longest or self._facts.interval_steps) // SAMPLES)
-        return i % stride == 0 and len(self._samples) < SAMPLES
 
     def _watch(self) -> None:
         steps, (most, times) = self._steps - self._at, PATIENCE
