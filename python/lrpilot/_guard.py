@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrpilot import _native, _ranks
-from lrpilot._hooks import attach, before_update
+from lrpilot._hooks import attach, before_update, unwrapped
 from lrpilot._native import ConfigError
 from lrpilot._snapshot import Snapshot
 
@@ -75,6 +75,7 @@ class Guard:
         log: str | os.PathLike[str] | None = None,
         settings: Mapping[str, float] | None = None,
     ) -> None:
+        optimizer = unwrapped(optimizer)
         if not isinstance(optimizer, Optimizer):
             raise ConfigError(f"optimizer: {type(optimizer).__name__} is not a torch.optim.Optimizer; give one")
         if not isinstance(every, int) or every < 1:

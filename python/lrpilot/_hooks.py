@@ -14,6 +14,13 @@ class Watcher(Protocol):
     def _after_step(self) -> None: ...
 
 
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """The optimizer that makes the steps: a wrapper, e.g. Accelerate's, takes no hooks."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return optimizer
+
+
 def attach(watcher: Watcher, optimizer: Optimizer) -> list[Any]:
     """Hooks that do not keep the watcher alive; each handle returned has a method `remove`."""
     reference = weakref.ref(watcher)

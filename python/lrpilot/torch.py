@@ -20,7 +20,7 @@ from lrpilot import _ranks, _tensors
 from lrpilot._facts import Facts
 from lrpilot._guard import Guard
 from lrpilot._history import Recorded, described, entry, plotted
-from lrpilot._hooks import attach, before_update
+from lrpilot._hooks import attach, before_update, unwrapped
 from lrpilot._losses import Losses
 from lrpilot._native import ConfigError, PanicException, Run
 from lrpilot._policy import PolicyFile
@@ -121,6 +121,7 @@ class LearnedLR(ReduceLROnPlateau):
         snapshot: torch.nn.Module | None = None,
         sync: bool = True,
     ) -> None:
+        optimizer = unwrapped(optimizer)
         facts = Facts.of(optimizer, total, total_steps, loader, batch_size, examples, bounds, family)
         self._begin(optimizer, PolicyFile.read(policy), facts, initial_lr, snapshot, sync)
 

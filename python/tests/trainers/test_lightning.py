@@ -23,6 +23,26 @@ CASES = {
 }
 
 
+class Batches:
+    """Batches in order; a run that is resumed within an epoch goes on where it stopped."""
+
+    def __init__(self, problem):
+        self.batches, self.at = list(zip(problem.x[:48].split(8), problem.y[:48].split(8), strict=True)), 0
+
+    def __len__(self):
+        return BATCHES
+
+    def __iter__(self):
+        for self.at in range(self.at % BATCHES + 1, BATCHES + 1):
+            yield self.batches[self.at - 1]
+
+    def state_dict(self):
+        return {"at": self.at % BATCHES}
+
+    def load_state_dict(self, state):
+        self.at = state["at"]
+
+
 class Module(pl.LightningModule):
     def __init__(self, policy, total, config):
         super().__init__()
@@ -60,9 +80,9 @@ class Module(pl.LightningModule):
 def fitted(policy, folder, config, settings, total, epochs=EPOCHS, checkpoint=None, **more):
     torch.manual_seed(0)
     module = Module(policy, total, config)
-    data = torch.utils.data.TensorDataset(module.problem.x, module.problem.y)
-    train = torch.utils.data.DataLoader(torch.utils.data.Subset(data, range(48)), batch_size=48 // BATCHES)
-    val = torch.utils.data.DataLoader(torch.utils.data.Subset(data, range(48, 64)), batch_size=16)
+    problem = module.problem
+    held_back = torch.utils.data.TensorDataset(problem.x[48:], problem.y[48:])
+    train, val = Batches(problem), torch.utils.data.DataLoader(held_back, batch_size=16)
     callbacks = [Callback(), *more.pop("callbacks", [])]
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = pl.Trainer(
