@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrpilot._tensors import scalar
+
 #: Losses kept on the device before they are fetched.
 BUFFERED = 1024
 
@@ -36,10 +38,8 @@ class Losses:
         """Take a loss after `done` optimizer steps."""
         if self._before_steps is None:
             self._before_steps = done == 0
-        if isinstance(loss, Tensor):
-            loss = loss.full_tensor() if hasattr(loss, "full_tensor") else loss  # sharded norms are parts of a sum
-            loss = loss.detach().mean().to(torch.float32, copy=True)
-        self._told.append((done, loss if isinstance(loss, Tensor) else float(loss)))
+        value = scalar(loss).to(torch.float32, copy=True) if isinstance(loss, Tensor) else float(loss)
+        self._told.append((done, value))
         if len(self._told) % BUFFERED == 0:
             self._fetch()
 

@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lrpilot._tensors import scalar
+
 
 @dataclass(frozen=True)
 class Told:
@@ -56,10 +58,11 @@ def from_first(values: list[object]) -> list[object]:
 
 def mean(loss: Tensor | float) -> float:
     """A loss averaged over the processes; NaN or infinite where that of one is. Every process must call."""
+    loss = scalar(loss) if isinstance(loss, Tensor) else loss
     if not are_many():
         return float(loss)
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    total = torch.as_tensor(loss, dtype=torch.float64).detach().mean().to(device, copy=True)
+    total = torch.as_tensor(loss, dtype=torch.float64).to(device, copy=True)
     with _waiting():
         dist.all_reduce(total)
     return total.item() / dist.get_world_size()

@@ -60,9 +60,9 @@ def guarded(rank, kind, log):
     optimizer = torch.optim.SGD(problem.model.parameters(), lr=0.1, momentum=0.9)
     guard, kept = Guard(problem.model, optimizer, every=4, log=f"{log}.{kind}"), []
     for i in range(10):
-        loss, _ = step(rank, problem, optimizer, i)
+        loss, norm = step(rank, problem, optimizer, i)
         optimizer.step()
-        guard.step(loss * math.nan if (rank, i) == (1, 9) else loss)
+        guard.step(loss * math.nan if (rank, i) == (1, 9) else loss, norm)
         kept.append(weights(problem))
     return kept[7], kept[9], guard.history
 
