@@ -113,7 +113,9 @@ def test_sharded_training_gets_the_same_learning_rates(ranks):
     learned = ranks[0][0]
     assert learned["FSDP2"][1] == pytest.approx(learned["DDP"][1], rel=1e-4)
     for ours, theirs in zip(learned["FSDP2"][2], learned["DDP"][2], strict=True):
-        assert ours["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-4) and ours["gradient_norm"] > 0.06
+        assert (
+            ours["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-4) and ours["gradient_norm"] > 0.06
+        )
 
 
 @pytest.mark.parametrize("kind", ["DDP", "FSDP2"])
