@@ -59,8 +59,12 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_found_and_undone(fault, tmp_path):
     problem, optimizer, guard = begun(log=tmp_path / "log.jsonl")
-    put_in = lambda i: guard.history or FAULTS[fault](problem, i)  # noqa: E731 - until it is found
-    assert go_on(problem, optimizer, guard, 0, 900, fault=put_in)
+
+    def until_found(i):
+        if not guard.history:
+            FAULTS[fault](problem, i)
+
+    assert go_on(problem, optimizer, guard, 0, 900, fault=until_found)
     assert [(event["kind"], event["fault"]) for event in guard.history] == [("roll-back", fault)]
     event = guard.history[0]
     assert event["step"] >= 250 > event["snapshot_step"] > 0 or fault == "drift"
@@ -205,7 +209,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(at):
 
 
 def test_a_gradient_norm_that_is_not_finite_is_a_fault():
-    problem, optimizer, guard = begun()
+    guard = begun()[2]
     assert guard.step(1.0, torch.tensor(math.inf))
     assert guard.history[0]["fault"] == "not-finite" and guard.history[0]["grad_norm"] == "inf"
 

@@ -385,7 +385,7 @@ def test_a_closure_whose_loss_was_observed_counts_once(policy):
         for _ in range(3):
             for i in range(6):
 
-                def closure(problem=problem, optimizer=optimizer, schedule=schedule, i=i):
+                def closure(problem=problem, optimizer=optimizer, schedule=schedule, i=i, observed=observed):
                     optimizer.zero_grad()
                     loss = problem.loss(slice(8 * i, 8 * i + 8))
                     loss.backward()

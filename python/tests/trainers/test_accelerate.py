@@ -7,7 +7,7 @@ from processes import in_two
 
 accelerate = pytest.importorskip("accelerate", reason="accelerate is not installed")
 
-from lrpilot.torch import LearnedLR  # noqa: E402
+from lrpilot.torch import LearnedLR
 
 EPOCHS, BATCHES = 5, 6
 #: What is given to `prepare` besides model, optimizer and data: the schedule or nothing. "late": it is made afterwards.

@@ -9,8 +9,8 @@ from conftest import Watched
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("accelerate", reason="accelerate, which Trainer needs, is not installed")
 
-from lrpilot import ConfigError, hf  # noqa: E402
-from lrpilot.torch import LearnedLR  # noqa: E402
+from lrpilot import ConfigError, hf
+from lrpilot.torch import LearnedLR
 
 EPOCHS, BATCHES = 3, 6
 SILENT = {"use_cpu": True, "report_to": "none", "disable_tqdm": True, "logging_steps": 1, "save_strategy": "no"}

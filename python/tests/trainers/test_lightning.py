@@ -8,8 +8,8 @@ from conftest import Problem, Watched
 
 pl = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
 
-from lrpilot.lightning import Callback  # noqa: E402
-from lrpilot.torch import LearnedLR  # noqa: E402
+from lrpilot.lightning import Callback
+from lrpilot.torch import LearnedLR
 
 EPOCHS, BATCHES = 4, 6
 EVERY_EPOCH = {"monitor": "val_loss"}
@@ -33,8 +33,9 @@ class Batches:
         return BATCHES
 
     def __iter__(self):
-        for self.at in range(self.at % BATCHES + 1, BATCHES + 1):
-            yield self.batches[self.at - 1]
+        for at in range(self.at % BATCHES, BATCHES):
+            self.at = at + 1
+            yield self.batches[at]
 
     def state_dict(self):
         return {"at": self.at % BATCHES}
