@@ -69,8 +69,10 @@ class Callback(TrainerCallback):  # type: ignore[misc]
     >>> model = torch.nn.Linear(2, 2)
     >>> schedule = LearnedLR(torch.optim.AdamW(model.parameters()), total=3)
     >>> args = transformers.TrainingArguments(**arguments(output_dir="run", eval_strategy="epoch", use_cpu=True))
-    >>> optimizers = (schedule.optimizer, schedule)
-    >>> trainer = transformers.Trainer(model, args, optimizers=optimizers, callbacks=[Callback()])
+    >>> data, both = [{"x": torch.ones(2)}], (schedule.optimizer, schedule)
+    >>> trainer = transformers.Trainer(
+    ...     model, args, train_dataset=data, eval_dataset=data, optimizers=both, callbacks=[Callback()]
+    ... )
     """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

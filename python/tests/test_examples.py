@@ -11,10 +11,7 @@ import torch
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    "name", ["lrpilot.torch", "lrpilot._tensors", "lrpilot._history", "lrpilot._losses", "lrpilot._rates"]
-)
-def test_examples_of_docstrings(name):
+def check_docstrings(name):
     module = importlib.import_module(name)
     names = {**vars(module), "torch": torch}
     tests = [test for test in doctest.DocTestFinder().find(module, globs=names) if test.examples]
@@ -24,9 +21,21 @@ def test_examples_of_docstrings(name):
         assert runner.run(test).failed == 0, test.name
 
 
-@pytest.mark.parametrize("page", ["python/README.md", "docs/guide/python.md"])
-def test_code_of_pages(page):
+def check_page(page):
     """The blocks of a page are one program."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     assert blocks
-    exec("\n".join(blocks), {})
+    exec("\n".join(blocks), {"__name__": page})
+
+
+PRIVATE = ["_tensors", "_history", "_losses", "_rates", "_snapshot", "_guard"]
+
+
+@pytest.mark.parametrize("name", ["lrpilot.torch", *(f"lrpilot.{name}" for name in PRIVATE)])
+def test_examples_of_docstrings(name):
+    check_docstrings(name)
+
+
+@pytest.mark.parametrize("page", ["python/README.md", "docs/guide/python.md"])
+def test_code_of_pages(page):
+    check_page(page)
