@@ -16,7 +16,7 @@ impl Guard {
     /// A guard at the start of a run; `settings` is a JSON object with fields of `GuardConfig`.
     #[new]
     fn new(settings: &str) -> PyResult<Self> {
-        let remedy = "give names and values of the table in docs/guide/guard.md";
+        let remedy = "give fields of `GuardConfig` of the crate lrpilot-core";
         let config: GuardConfig = read("guard.settings", settings, remedy)?;
         Ok(Guard { inner: guard::Guard::new(config).map_err(exception)? })
     }

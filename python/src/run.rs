@@ -146,7 +146,7 @@ impl Run {
     /// Take in an interval of `steps` optimizer steps and decide on the next one. `losses` are those of its batches as far
     /// as they are known, `grad_sq` Σg² of each group in some of the steps; in its place, `grad_norms` holds norms of whole
     /// gradients. Returns whether to roll back.
-    #[pyo3(signature = (steps, *, losses, grad_sq, weight_norms, train_loss=None, val_loss=None, grad_norms=Vec::new()))]
+    #[pyo3(signature = (steps, *, losses, grad_sq, weight_norms, train_loss=None, val_loss=None, grad_norms=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn observe(
         &mut self,
@@ -156,7 +156,7 @@ impl Run {
         weight_norms: Vec<f64>,
         train_loss: Option<f64>,
         val_loss: Option<f64>,
-        grad_norms: Vec<f64>,
+        grad_norms: Option<Vec<f64>>,
     ) -> bool {
         let mut recorder = Recorder::new(self.spec.groups.len());
         losses.iter().for_each(|loss| {
@@ -169,8 +169,8 @@ impl Run {
         (m.interval, m.steps) = (self.interval, self.steps);
         m.diverged |= train_loss.is_some_and(|loss| !loss.is_finite());
         m.train_loss = m.train_loss.or(train_loss);
-        if !grad_norms.is_empty() {
-            set_norms(&mut m, &grad_norms);
+        if let Some(norms) = grad_norms.filter(|norms| !norms.is_empty()) {
+            set_norms(&mut m, &norms);
         } else if was_clipped(&m, grad_sq.len()) {
             set_norms(&mut m, &[]);
         }

@@ -218,7 +218,7 @@ def test_errors_name_value_and_remedy():
     problem, optimizer, guard = begun()
     with pytest.raises(ConfigError, match=r"guard\.lr_factor: 2 is not a number in \(0, 1\)"):
         begun(settings={"lr_factor": 2.0})
-    with pytest.raises(ConfigError, match="guard.settings: unknown field `lr`.*docs/guide/guard"):
+    with pytest.raises(ConfigError, match="guard.settings: unknown field `lr`.*give fields of `GuardConfig`"):
         begun(settings={"lr": 2.0})
     with pytest.raises(ConfigError, match="every: 0 is not an integer"):
         begun(every=0)
