@@ -99,3 +99,9 @@ def _norm(tensor: Tensor) -> Tensor:
     if hasattr(norm, "full_tensor"):
         norm = norm.full_tensor()
     return norm
+
+
+def scalar(value: Tensor) -> Tensor:
+    """A loss or a norm by itself; a sharded one, as clipping returns it, is a part of the whole."""
+    whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return whole.detach().mean()

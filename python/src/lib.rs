@@ -6,6 +6,7 @@
 
 mod config;
 mod environments;
+mod guard;
 mod learn;
 mod lockstep;
 mod run;
@@ -15,6 +16,7 @@ mod told;
 use lrpilot::Error;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use serde::Serialize;
 
 pyo3::create_exception!(lrpilot, ConfigError, PyValueError, "A setting that is not in its range.");
 pyo3::create_exception!(lrpilot, DataError, PyValueError, "A policy file that is not what it should be.");
@@ -35,6 +37,11 @@ fn exception(error: impl Into<Error>) -> PyErr {
     }
 }
 
+/// A value as JSON.
+fn json(value: &impl Serialize) -> PyResult<String> {
+    serde_json::to_string(value).map_err(|e| exception(Error::Bug(format!("a value as JSON: {e}"))))
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -45,6 +52,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::pretrained_file, module)?)?;
     module.add_function(wrap_pyfunction!(learn::learn, module)?)?;
     module.add_class::<environments::Environments>()?;
+    module.add_class::<guard::Guard>()?;
     module.add_class::<run::Policy>()?;
     module.add_class::<run::Run>()?;
     module.add_class::<task::Hyperparameters>()

@@ -1,13 +1,12 @@
 //! A frozen policy, and the same in a run.
 
-use crate::exception;
 use crate::told::Told;
+use crate::{exception, json};
 use lrpilot_core::generalist::{Generalist, NEWEST};
 use lrpilot_core::schedule::{RunningSchedule, ScheduleState};
 use lrpilot_core::{Decision, Error, Group, Measurement, OptimizerFamily, RunSpec, Schedule};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use serde::Serialize;
 use std::path::Path;
 
 /// The names of the policies that come with lrpilot, the newest first.
@@ -143,8 +142,10 @@ impl Run {
     }
 
     /// Take in an interval of `steps` optimizer steps and decide on the next one. `losses` are those of its batches as far
-    /// as they are known, `grad_sq` Σg² of each group in some of the steps. Returns whether to roll back.
-    #[pyo3(signature = (steps, *, losses, grad_sq, weight_norms, train_loss=None, val_loss=None))]
+    /// as they are known, `grad_sq` Σg² of each group in some of the steps; in its place, `grad_norms` holds norms of whole
+    /// gradients. Returns whether to roll back.
+    #[pyo3(signature = (steps, *, losses, grad_sq, weight_norms, train_loss=None, val_loss=None, grad_norms=None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn observe(
         &mut self,
         steps: u64,
@@ -153,10 +154,12 @@ impl Run {
         weight_norms: Vec<f64>,
         train_loss: Option<f64>,
         val_loss: Option<f64>,
+        grad_norms: Option<Vec<f64>>,
     ) -> bool {
         self.interval += 1;
         self.steps += steps;
-        let told = Told { losses, grad_sq, weight_norms, train_loss, val_loss };
+        let grad_norms = grad_norms.unwrap_or_default();
+        let told = Told { losses, grad_sq, weight_norms, train_loss, val_loss, grad_norms };
         let m = told.of_interval(self.spec.groups.len(), self.interval, self.steps);
         self.running.observe(&m) == Decision::RollBack
     }
@@ -187,8 +190,4 @@ impl Run {
     fn state(&self) -> PyResult<String> {
         json(&(&self.spec, self.interval, self.steps, self.running.state()))
     }
-}
-
-fn json(value: &impl Serialize) -> PyResult<String> {
-    serde_json::to_string(value).map_err(|e| exception(Error::Bug(format!("a value as JSON: {e}"))))
 }

@@ -18,6 +18,8 @@ pub struct Told {
     pub train_loss: Option<f64>,
     /// Loss on held-back data at the end.
     pub val_loss: Option<f64>,
+    /// Norms of whole gradients, in place of `grad_sq`.
+    pub grad_norms: Vec<f64>,
 }
 
 impl Told {
@@ -33,9 +35,10 @@ impl Told {
         (m.interval, m.steps) = (interval, steps);
         m.diverged |= self.train_loss.is_some_and(|loss| !loss.is_finite());
         m.train_loss = m.train_loss.or(self.train_loss);
-        if was_clipped(&m, self.grad_sq.len()) {
-            (m.grad_norm_mean, m.grad_norm_sd) = (None, None);
-            m.grad_norms.clear();
+        if !self.grad_norms.is_empty() {
+            set_norms(&mut m, &self.grad_norms);
+        } else if was_clipped(&m, self.grad_sq.len()) {
+            set_norms(&mut m, &[]);
         }
         m
     }
@@ -51,6 +54,15 @@ impl Told {
             ..Measurement::default()
         }
     }
+}
+
+/// Replace what was measured of gradients by the norms of whole gradients; those of groups are not known then.
+fn set_norms(m: &mut Measurement, norms: &[f64]) {
+    let mut recorder = Recorder::new(1);
+    norms.iter().for_each(|norm| recorder.gradient(&[norm * norm]));
+    let told = recorder.finish(None, &[]);
+    (m.grad_norm_mean, m.grad_norm_sd) = (told.grad_norm_mean, told.grad_norm_sd);
+    m.grad_norms.clear();
 }
 
 fn was_clipped(m: &Measurement, samples: usize) -> bool {
