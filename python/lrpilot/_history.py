@@ -27,7 +27,7 @@ class Recorded:
 
 def entry(step: int, told: Told, before: float, lr: float, back: bool, explained: str | None) -> dict[str, Any]:
     """One decision in plain values: what was told, what the policy made of it, and the learning rate before and after."""
-    norms = [sum(sq) ** 0.5 for sq in told.grad_sq]
+    norms = told.grad_norms or [sum(sq) ** 0.5 for sq in told.grad_sq]
     made: dict[str, Any] = {} if explained is None else json.loads(explained)
     return {
         "step": step,
