@@ -10,7 +10,8 @@ from conftest import Problem
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lrpilot import ConfigError
-from lrpilot.torch import SAMPLES, LearnedLR
+from lrpilot._tensors import SAMPLES
+from lrpilot.torch import LearnedLR
 
 
 def made(policy, optimizer="SGD", total=10, problem=None, groups=None, **arguments):
