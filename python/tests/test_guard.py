@@ -117,8 +117,6 @@ SCHEDULERS = {
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_only_the_step_is_made_with_the_lowered_learning_rate(name, as_tensor):
-    if as_tensor and name == "one cycle":
-        pytest.skip("PyTorch's OneCycleLR compares learning rates with numbers")
     seen, rates = [], []
     for faults in [set(), {40}]:
         problem, optimizer, guard = begun(lr=torch.tensor(0.1) if as_tensor else 0.1, foreach=False)

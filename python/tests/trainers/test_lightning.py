@@ -117,14 +117,22 @@ def test_the_first_learning_rate_is_that_of_gradients_that_are_not_clipped(polic
     assert module.schedule.extract()[0] == pytest.approx(free.schedule.extract()[0], rel=1e-5)
 
 
-@pytest.mark.parametrize(("when", "at"), [({"every_n_train_steps": 4}, 8), ({"every_n_epochs": 1}, 12)])
-def test_a_resumed_run_is_the_uninterrupted_one(policy, tmp_path, when, at):
-    settings = {"enable_checkpointing": True}
-    whole = fitted(policy, tmp_path / "whole", EVERY_EPOCH, settings, EPOCHS)
+RESUMED = {
+    "within an epoch": (EVERY_EPOCH, {}, {"every_n_train_steps": 4}, 8),
+    "after validation": (EVERY_EPOCH, {}, {"every_n_epochs": 1}, 12),
+    "without validation": ({"monitor": "train_loss"}, {"limit_val_batches": 0}, {"every_n_train_steps": 4}, 8),
+}
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_a_resumed_run_is_the_uninterrupted_one(policy, tmp_path, case):
+    config, settings, when, at = RESUMED[case]
+    settings = {"enable_checkpointing": True, **settings}
+    whole = fitted(policy, tmp_path / "whole", config, settings, EPOCHS)
     saving = pl.callbacks.ModelCheckpoint(dirpath=tmp_path / "saved", filename="{step}", save_top_k=-1, **when)
-    fitted(policy, tmp_path, EVERY_EPOCH, settings, EPOCHS, epochs=2, callbacks=[saving])
+    fitted(policy, tmp_path, config, settings, EPOCHS, epochs=2, callbacks=[saving])
     saved = tmp_path / "saved" / f"step={at}.ckpt"
-    resumed = fitted(policy, tmp_path, EVERY_EPOCH, settings, EPOCHS, checkpoint=saved)
-    assert resumed.schedule.extract() == whole.schedule.extract()
+    resumed = fitted(policy, tmp_path, config, settings, EPOCHS, checkpoint=saved)
+    assert resumed.schedule.extract() == whole.schedule.extract() and len(whole.schedule.history) == EPOCHS
     assert resumed.schedule.history == whole.schedule.history
     assert all(map(torch.equal, resumed.parameters(), whole.parameters()))
