@@ -2,13 +2,24 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lrpilot._native import ConfigError
-from lrpilot._ranks import Told
 
 #: Inputs of the policy that an explanation shows.
 SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of an interval; of the untrained network, where `grad_sq` holds one batch."""
+
+    losses: list[float]
+    grad_sq: list[list[float]]
+    weight_norms: list[float]
+    train_loss: float | None
+    val_loss: float | None
 
 
 class Recorded:

@@ -1,19 +1,10 @@
 """Agreement between the processes of a distributed run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch.distributed as dist
 
-
-@dataclass(frozen=True)
-class Told:
-    """What is known of an interval; of the untrained network, where `grad_sq` holds one batch."""
-
-    losses: list[float]
-    grad_sq: list[list[float]]
-    weight_norms: list[float]
-    train_loss: float | None
-    val_loss: float | None
+from lrpilot._history import Told
 
 
 def are_many() -> bool:
