@@ -88,7 +88,7 @@ def mnist() -> Data:
     images = read("train-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)[:10000].float() / 255
     labels = read("train-labels-idx1-ubyte.gz", 8)[:10000].long()
     x = (functional.avg_pool2d(images, 2) - 0.1307) / 0.27
-    return split(x, labels, 4000, 2000, 2000)
+    return split(x, labels, 2500, 1000, 2000)
 
 
 def cifar() -> Data:
@@ -98,7 +98,7 @@ def cifar() -> Data:
         file = next(archive.extractfile(each) for each in archive if each.name.endswith("train.bin"))
         content = torch.frombuffer(bytearray(file.read(count * record)), dtype=torch.uint8).reshape(count, record)
     images = content[:, 2:].reshape(count, 3, 32, 32).float() / 255
-    return split((functional.avg_pool2d(images, 2) - 0.47) / 0.25, content[:, 0].long(), 4000, 2000, 2000)
+    return split((functional.avg_pool2d(images, 2) - 0.47) / 0.25, content[:, 0].long(), 3000, 1000, 2000)
 
 
 def table(name: str, train: int, val: int, test: int) -> Data:
@@ -125,17 +125,17 @@ def text() -> Data:
     frequent = Counter(content).most_common(CHARACTERS - 1)
     code = {character: i for i, (character, _) in enumerate(frequent, 1)}
     codes = torch.tensor([code.get(character, 0) for character in content])
-    pieces = codes[: len(codes) // 33 * 33].reshape(-1, 33)
-    return split(pieces[:, :-1], pieces[:, 1:], 1600, 400, 800)
+    pieces = codes[: len(codes) // 25 * 25].reshape(-1, 25)
+    return split(pieces[:, :-1], pieces[:, 1:], 1200, 400, 800)
 
 
 def stream(count: int, seed: int) -> Part:
-    """Sequences of 16 numbers, two of them marked: the marked ones are to be added up."""
+    """Sequences of 12 numbers, two of them marked: the marked ones are to be added up."""
     generator = torch.Generator().manual_seed(seed)
-    numbers = torch.rand(count, 16, generator=generator) - 0.5
-    marks = torch.zeros(count, 16)
+    numbers = torch.rand(count, 12, generator=generator) - 0.5
+    marks = torch.zeros(count, 12)
     for half in range(2):
-        marks.scatter_(1, torch.randint(8, (count, 1), generator=generator) + 8 * half, 1.0)
+        marks.scatter_(1, torch.randint(6, (count, 1), generator=generator) + 6 * half, 1.0)
     return torch.stack([numbers, marks], 2), (numbers * marks).sum(1, keepdim=True)
 
 
@@ -152,7 +152,7 @@ class Embedded(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.characters, self.positions = nn.Embedding(CHARACTERS, width), nn.Embedding(32, width)
+        self.characters, self.positions = nn.Embedding(CHARACTERS, width), nn.Embedding(24, width)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.characters(x) + self.positions.weight
@@ -204,15 +204,14 @@ class Residual(nn.Module):
 
 
 def convolutions() -> nn.Module:
-    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(144, 10))
+    layers = [nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 12, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(108, 10))
 
 
 def group_norm() -> nn.Module:
     layers: list[nn.Module] = []
-    for inputs, outputs in [(3, 8), (8, 16), (16, 32)]:
-        stride = 1 if inputs == 3 else 2
-        layers += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(4, outputs), nn.ReLU()]
+    for inputs, outputs in [(3, 16), (16, 32)]:
+        layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.GroupNorm(4, outputs), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 20))
 
 
@@ -252,8 +251,8 @@ TASKS = [
         optimizer=torch.optim.SGD,
         settings={"momentum": 0.9},
         lrs=SGD,
-        batch=64,
-        epochs=6,
+        batch=50,
+        epochs=5,
         data=mnist,
         model=convolutions,
         loss=classes,
@@ -264,8 +263,8 @@ TASKS = [
         optimizer=torch.optim.AdamW,
         settings={},
         lrs=ADAM,
-        batch=32,
-        epochs=6,
+        batch=24,
+        epochs=5,
         data=text,
         model=transformer,
         loss=next_characters,
@@ -278,7 +277,7 @@ TASKS = [
         lrs=ADAM,
         batch=64,
         epochs=10,
-        data=lambda: table("letter", 4000, 2000, 4000),
+        data=lambda: table("letter", 3200, 1000, 4000),
         model=lambda: dense(16, 64, 64, 26, between=nn.ReLU),
         loss=classes,
     ),
@@ -290,7 +289,7 @@ TASKS = [
         lrs=ADAM,
         batch=32,
         epochs=8,
-        data=lambda: table("satimage", 2000, 1500, 2500),
+        data=lambda: table("satimage", 2000, 1000, 2500),
         model=lambda: dense(36, 32, 32, 32, 6, between=nn.Tanh),
         loss=classes,
     ),
@@ -300,8 +299,8 @@ TASKS = [
         optimizer=torch.optim.SGD,
         settings={"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
         lrs=SGD,
-        batch=64,
-        epochs=4,
+        batch=50,
+        epochs=5,
         data=cifar,
         model=group_norm,
         loss=classes,
@@ -314,7 +313,7 @@ TASKS = [
         lrs=ADAM,
         batch=50,
         epochs=8,
-        data=lambda: table("optdigits", 2000, 1500, 2000),
+        data=lambda: table("optdigits", 2000, 1000, 2000),
         model=residual,
         loss=classes,
         bf16=True,
@@ -326,9 +325,9 @@ TASKS = [
         settings={},
         lrs=ADAM,
         batch=32,
-        steps=400,
+        steps=320,
         data=sums,
-        model=lambda: Recurrent(2, 24),
+        model=lambda: Recurrent(2, 20),
         loss=functional.mse_loss,
     ),
 ]
