@@ -28,23 +28,9 @@ UNTOLD = -math.inf
 #: Room for a run's state as JSON, in bytes, and what each layer adds; blanks fill it up, and nothing else before the start.
 ROOM, ROOM_OF_LAYER, BLANK = 8192, 256, 32
 #: Optimizers whose steps are about as large as the learning rate.
-ADAM = {
-    *(
-        "adabelief",
-        "adafactor",
-        "adam",
-        "adamax",
-        "adamaxw",
-        "adamw",
-        "adan",
-        "amsgrad",
-        "lamb",
-        "lion",
-        "nadam",
-        "nadamw",
-    ),
-    *("novograd", "radam", "rmsprop", "yogi"),
-}
+ADAM = set(
+    "adabelief adafactor adam adamax adamaxw adamw adan amsgrad lamb lion nadam nadamw novograd radam rmsprop yogi".split()
+)
 
 
 class LearnedState(NamedTuple):
@@ -201,9 +187,9 @@ class _Rule:
         row, at = state.step // self.stride, jnp.minimum(state.step, self.length - 1)
         sampled = (state.step % self.stride == 0) & (row < SAMPLES)
         grad_sq = jax.lax.cond(sampled, lambda: state.grad_sq.at[row].set(_sum_sq(updates)), lambda: state.grad_sq)
-        losses = (
-            state.losses if value is None else state.losses.at[at].set(jnp.asarray(value, state.losses.dtype).mean())
-        )
+        losses = state.losses
+        if value is not None:
+            losses, more = losses.at[at].set(jnp.asarray(value, losses.dtype).mean()), {**more, "value": value}
 
         def start() -> Any:
             shapes = jax.eval_shape(lambda: (state.rates, state.run))
@@ -212,7 +198,6 @@ class _Rule:
 
         rates, run = jax.lax.cond(state.run[0] == BLANK, start, lambda: (state.rates, state.run))
         lr = rates[at]
-        more = more if value is None else {**more, "value": value}
         updates, inner = self.inner.update(updates, state.inner, params, **more)
         scaled = jax.tree.map(lambda update: (lr * update).astype(update.dtype), updates)
         return scaled, LearnedState(lr, inner, state.step + 1, state.decisions, rates, losses, grad_sq, run)
