@@ -116,5 +116,5 @@ def plotted(lrs: Sequence[float], history: Sequence[dict[str, Any]], axes: Any) 
         if points:
             losses.plot(*zip(*points, strict=True), marker=".", label=label)
     losses.set_ylabel("loss")
-    losses.legend()
+    losses.legend(handles=[*axes.get_lines(), *losses.get_lines()])
     return axes

@@ -28,9 +28,8 @@ UNTOLD = -math.inf
 #: Room for a run's state as JSON, in bytes, and what each layer adds; blanks fill it up, and nothing else before the start.
 ROOM, ROOM_OF_LAYER, BLANK = 8192, 256, 32
 #: Optimizers whose steps are about as large as the learning rate.
-ADAM = set(
-    "adabelief adafactor adam adamax adamaxw adamw adan amsgrad lamb lion nadam nadamw novograd radam rmsprop yogi".split()
-)
+ADAM = {"adabelief", "adafactor", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lamb", "lion", "nadam"}
+ADAM |= {"nadamw", "novograd", "radam", "rmsprop", "yogi"}
 
 
 class LearnedState(NamedTuple):
