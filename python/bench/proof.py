@@ -1,10 +1,10 @@
 """`LearnedLR` beside constant, cosine and one-cycle learning rates, in plain PyTorch.
 
     LRPILOT_DATA=DIR python python/bench/proof.py run
-    python python/bench/proof.py table
+    python python/bench/proof.py table > python/bench/results/proof.md
 
-`run` makes every training that the file of results does not hold yet, so that a killed run goes on where it was. With
-another policy it makes the trainings of that policy alone: `run --methods learned --policy FILE`.
+`run` makes every training that the file of results does not hold yet, so that a killed run goes on where it was; one core
+needs about a quarter of an hour. With another policy it makes the trainings of that policy alone.
 
 - `LearnedLR` gets what a loop knows (its length, its batches) and no learning rate.
 - Each other method is run at PyTorch's default learning rate of the optimizer, and at the one of 20, spread evenly over
@@ -228,6 +228,9 @@ def row_of(cells: list[str]) -> str:
 
 def tables(rows: list[Row], policy: str) -> Iterator[str]:
     """Markdown, a line at a time; a task that is not complete is left out."""
+    yield f"Test losses: means over {len(SEEDS)} seeds, in brackets the tuned learning rate. Ratios: geometric means over"
+    yield f"seeds, in brackets their 95 % interval. The policy is `{policy}`."
+    yield ""
     names = ["LearnedLR", *(f"{method}, {kind}" for kind in ["tuned", "default"] for method in METHODS)]
     yield row_of(["task", "LearnedLR / best tuned", *names])
     yield "|" + " --- |" * (2 + len(names))
@@ -243,11 +246,13 @@ def tables(rows: list[Row], policy: str) -> Iterator[str]:
     if not every:
         return
     yield ""
-    yield row_of(["method", f"test loss / that of the best tuned method, {len(every)} tasks"])
-    yield "| --- | --- |"
+    yield row_of(["test loss / that of the best tuned method", f"mean of {len(every)} tasks", "median", "largest"])
+    yield "|" + " --- |" * 4
     for name in names:
         by_seed = zip(*(logs[name] for logs in every), strict=True)
-        yield row_of([name, interval([statistics.fmean(each) for each in by_seed])])
+        by_task = [math.exp(statistics.fmean(logs[name])) for logs in every]
+        all_tasks = interval([statistics.fmean(each) for each in by_seed])
+        yield row_of([name, all_tasks, f"{statistics.median(by_task):.3f}", f"{max(by_task):.3f}"])
 
 
 def main() -> None:
