@@ -3,6 +3,8 @@
 import doctest
 import json
 import os
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -17,6 +19,7 @@ from lrpilot import keras as module
 from lrpilot.keras import LearnedLR
 
 EPOCHS = 6
+PAGE = pathlib.Path(__file__).parents[3] / "docs" / "guide" / "keras.md"
 
 
 class Killed(Exception):
@@ -166,8 +169,10 @@ def test_a_longer_run_and_a_new_one(policy):
     assert len(schedule.history) == 2 and len(schedule.extract()) == 12
 
 
-def test_the_example():
+def test_the_example_and_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert doctest.testmod(module).failed == 0
+    exec("\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)), {})
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is that run")

@@ -2,7 +2,11 @@
 
 import doctest
 import math
+import pathlib
 import pickle
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -17,6 +21,7 @@ from lrpilot._policy import PolicyFile
 from lrpilot.optax import learned_lr
 
 TOTAL, STEPS = 5, 20
+PAGE = pathlib.Path(__file__).parents[3] / "docs" / "guide" / "optax.md"
 
 
 def data():
@@ -180,5 +185,11 @@ def test_wrong_values_are_refused_at_once(policy):
         optimizer.update(network(), optimizer.init(network()))
 
 
-def test_the_example():
+def test_pytorch_is_not_needed():
+    code = "import sys, lrpilot.optax; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_the_example_and_the_page():
     assert doctest.testmod(module).failed == 0
+    exec("\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)), {})
