@@ -166,6 +166,7 @@ class _Rule:
     ) -> None:
         self.inner, self.policy, self.total, self.length, self.begin = inner, policy, total, length, begin
         self.stride = max(1, length // SAMPLES)
+        self.looked, self.begun = jax.jit(self._looked), jax.jit(self._begun)  # once, for steps that are not under jit
 
     def init(self, params: Any) -> LearnedState:
         layers = len(_layers(params))
@@ -183,23 +184,32 @@ class _Rule:
     def update(self, updates: Any, state: LearnedState, params: Any = None, *, value: Any = None, **more: Any) -> Any:
         if params is None:
             raise ConfigError("params: not given; call update(grads, state, params)")
-        row, at = state.step // self.stride, jnp.minimum(state.step, self.length - 1)
-        sampled = (state.step % self.stride == 0) & (row < SAMPLES)
-        grad_sq = jax.lax.cond(sampled, lambda: state.grad_sq.at[row].set(_sum_sq(updates)), lambda: state.grad_sq)
+        at = jnp.minimum(state.step, self.length - 1)
         losses = state.losses
         if value is not None:
             losses, more = losses.at[at].set(jnp.asarray(value, losses.dtype).mean()), {**more, "value": value}
-
-        def start() -> Any:
-            shapes = jax.eval_shape(lambda: (state.rates, state.run))
-            sizes = jnp.asarray([sum(leaf.size for leaf in layer) for layer in _layers(params)])
-            return jax.pure_callback(self._started, shapes, sizes, _sum_sq(params), grad_sq[0], losses[0])
-
-        rates, run = jax.lax.cond(state.run[0] == BLANK, start, lambda: (state.rates, state.run))
+        grad_sq = self.looked(state.grad_sq, state.step, updates)
+        rates, run = self.begun(state.rates, state.run, params, grad_sq[0], losses[0])
         lr = rates[at]
         updates, inner = self.inner.update(updates, state.inner, params, **more)
         scaled = jax.tree.map(lambda update: (lr * update).astype(update.dtype), updates)
         return scaled, LearnedState(lr, inner, state.step + 1, state.decisions, rates, losses, grad_sq, run)
+
+    def _looked(self, grad_sq: Any, step: Any, updates: Any) -> Any:
+        """Look at the gradients of this step if it is one of sixteen."""
+        row = step // self.stride
+        sampled = (step % self.stride == 0) & (row < SAMPLES)
+        return jax.lax.cond(sampled, lambda: grad_sq.at[row].set(_sum_sq(updates)), lambda: grad_sq)
+
+    def _begun(self, rates: Any, run: Any, params: Any, grad_sq: Any, loss: Any) -> Any:
+        """Begin if this is the first step."""
+
+        def start() -> Any:
+            shapes = jax.eval_shape(lambda: (rates, run))
+            sizes = jnp.asarray([sum(leaf.size for leaf in layer) for layer in _layers(params)])
+            return jax.pure_callback(self._started, shapes, sizes, _sum_sq(params), grad_sq, loss)
+
+        return jax.lax.cond(run[0] == BLANK, start, lambda: (rates, run))
 
     def _started(self, sizes: Any, weight_sq: Any, grad_sq: Any, loss: Any) -> Any:
         """On the host: the learning rates of the first interval, and the run."""
