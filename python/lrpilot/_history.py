@@ -2,13 +2,26 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lrpilot._native import ConfigError
-from lrpilot._ranks import Told
 
 #: Inputs of the policy that an explanation shows.
 SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of an interval; of the untrained network, where `grad_sq` holds one batch."""
+
+    losses: list[float]
+    grad_sq: list[list[float]]
+    weight_norms: list[float]
+    train_loss: float | None
+    val_loss: float | None
+    #: Of whole gradients, before they were clipped.
+    grad_norms: list[float] = field(default_factory=list)
 
 
 class Recorded:
@@ -105,5 +118,5 @@ def plotted(lrs: Sequence[float], history: Sequence[dict[str, Any]], axes: Any) 
         if points:
             losses.plot(*zip(*points, strict=True), marker=".", label=label)
     losses.set_ylabel("loss")
-    losses.legend()
+    losses.legend(handles=[*axes.get_lines(), *losses.get_lines()])
     return axes

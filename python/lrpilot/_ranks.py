@@ -2,26 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lrpilot._history import Told
 from lrpilot._tensors import scalar
-
-
-@dataclass(frozen=True)
-class Told:
-    """What is known of an interval; of the untrained network, where `grad_sq` holds one batch."""
-
-    losses: list[float]
-    grad_sq: list[list[float]]
-    weight_norms: list[float]
-    train_loss: float | None
-    val_loss: float | None
-    #: Of whole gradients, before they were clipped.
-    grad_norms: list[float] = field(default_factory=list)
 
 
 def are_many() -> bool:

@@ -20,12 +20,11 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from lrpilot import _ranks, _tensors
 from lrpilot._facts import Facts
 from lrpilot._guard import Guard
-from lrpilot._history import Recorded, described, entry, plotted
+from lrpilot._history import Recorded, Told, described, entry, plotted
 from lrpilot._hooks import attach, before_update, unwrapped
 from lrpilot._losses import Losses
 from lrpilot._native import ConfigError, PanicException, Run
 from lrpilot._policy import PolicyFile
-from lrpilot._ranks import Told
 from lrpilot._rates import Rates
 from lrpilot._snapshot import Snapshot
 from lrpilot._torch_task import TorchTask
