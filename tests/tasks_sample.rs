@@ -2,6 +2,8 @@
 #![cfg(feature = "cli")]
 
 use assert_cmd::cargo::cargo_bin;
+use lrpilot::run::generalist::{LEVELS, Response};
+use lrpilot::store::journal::Store;
 use lrpilot::task::distribution::DrawnTask;
 use lrpilot::task::{DistributionConfig, TaskDistribution, TaskSource};
 use std::path::Path;
@@ -60,6 +62,33 @@ fn the_page_counts_every_task() {
         assert!(row.is_some_and(|row| row.ends_with(&format!("<td>{count}</td></tr>"))), "{} {count}", family.name());
     }
     assert!(page.contains("Label noise") && !page.contains("http"), "it needs nothing from outside");
+}
+
+#[test]
+fn the_page_shows_which_learning_rates_were_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bank, page) = (folder.path().join("bank.jsonl"), folder.path().join("tasks.html"));
+    let response = |index: u64, best: f64, height: f64| Response {
+        index,
+        name: "parabola".into(),
+        facts: [None; 9],
+        log_losses: LEVELS.iter().map(|level| height * (level - best).powi(2)).collect(),
+    };
+    let mut store = Store::<Response>::open(&bank).unwrap();
+    (0..4).for_each(|i| store.append(&response(i, 0.0, 1.0)).unwrap());
+    store.append(&response(4, 1.0, 1.0)).unwrap();
+    store.append(&response(5, 1.0, 0.0)).unwrap();
+    drop(store);
+    let words = ["--n", "3", "--report", page.to_str().unwrap(), "--responses", bank.to_str().unwrap()];
+    printed(sample(folder.path(), &words));
+    let html = std::fs::read_to_string(&page).unwrap();
+    let figure = &html[html.find("Best learning rate").unwrap()..];
+    let counts: Vec<&str> = figure.split("<td>").skip(1).map(|cell| cell.split('<').next().unwrap()).collect();
+    assert_eq!(counts, ["1", "4", "0", "0", "0", "0", "0", "0", "0", "0", "1"], "flat, then from 0 to 1 decade");
+    std::fs::write(&bank, "no journal\n{}\n").unwrap();
+    assert_eq!(sample(folder.path(), &words).status.code(), Some(65));
+    let alone = ["--responses", bank.to_str().unwrap()];
+    assert_eq!(sample(folder.path(), &alone).status.code(), Some(64), "there is no page to show it on");
 }
 
 #[test]

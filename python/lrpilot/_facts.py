@@ -101,11 +101,10 @@ def _momentum(optimizer: Optimizer) -> float:
 
 def _family(optimizer: Optimizer) -> tuple[str, float]:
     """Which optimizers' steps are alike, by class, otherwise by the settings that they have."""
-    inner: Any = getattr(optimizer, "optimizer", optimizer)  # a wrapper, e.g. Accelerate's
-    if isinstance(inner, torch.optim.Adagrad):
+    if isinstance(optimizer, torch.optim.Adagrad):
         return "adagrad", 0.0
-    if isinstance(inner, torch.optim.Adadelta):
+    if isinstance(optimizer, torch.optim.Adadelta):
         return "adadelta", 0.0
-    group = inner.param_groups[0]
-    adaptive = isinstance(inner, torch.optim.RMSprop) or not {"momentum"} & group.keys() or "betas" in group
-    return ("adam", 0.0) if adaptive else ("sgd", _momentum(inner))
+    group = optimizer.param_groups[0]
+    adaptive = isinstance(optimizer, torch.optim.RMSprop) or not {"momentum"} & group.keys() or "betas" in group
+    return ("adam", 0.0) if adaptive else ("sgd", _momentum(optimizer))

@@ -2,13 +2,26 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lrpilot._native import ConfigError
-from lrpilot._ranks import Told
 
 #: Inputs of the policy that an explanation shows.
 SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of an interval; of the untrained network, where `grad_sq` holds one batch."""
+
+    losses: list[float]
+    grad_sq: list[list[float]]
+    weight_norms: list[float]
+    train_loss: float | None
+    val_loss: float | None
+    #: Of whole gradients, before they were clipped.
+    grad_norms: list[float] = field(default_factory=list)
 
 
 class Recorded:
@@ -27,7 +40,7 @@ class Recorded:
 
 def entry(step: int, told: Told, before: float, lr: float, back: bool, explained: str | None) -> dict[str, Any]:
     """One decision in plain values: what was told, what the policy made of it, and the learning rate before and after."""
-    norms = [sum(sq) ** 0.5 for sq in told.grad_sq]
+    norms = told.grad_norms or [sum(sq) ** 0.5 for sq in told.grad_sq]
     made: dict[str, Any] = {} if explained is None else json.loads(explained)
     return {
         "step": step,
@@ -105,5 +118,5 @@ def plotted(lrs: Sequence[float], history: Sequence[dict[str, Any]], axes: Any) 
         if points:
             losses.plot(*zip(*points, strict=True), marker=".", label=label)
     losses.set_ylabel("loss")
-    losses.legend()
+    losses.legend(handles=[*axes.get_lines(), *losses.get_lines()])
     return axes

@@ -1,9 +1,11 @@
-"""The losses of an interval's steps, left on the device until they are needed."""
+"""The losses (or norms of gradients) of an interval's steps, left on the device until they are needed."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from lrpilot._tensors import scalar
 
 #: Losses kept on the device before they are fetched.
 BUFFERED = 1024
@@ -36,10 +38,14 @@ class Losses:
         """Take a loss after `done` optimizer steps."""
         if self._before_steps is None:
             self._before_steps = done == 0
-        value = loss.detach().mean().to(torch.float32, copy=True) if isinstance(loss, Tensor) else float(loss)
+        value = scalar(loss).to(torch.float32, copy=True) if isinstance(loss, Tensor) else float(loss)
         self._told.append((done, value))
         if len(self._told) % BUFFERED == 0:
             self._fetch()
+
+    def has(self, done: int) -> bool:
+        """Whether a loss was told since there are `done` optimizer steps."""
+        return bool(self._told) and self._told[-1][0] == done
 
     def until(self, end: int) -> list[float]:
         """The mean loss of each step before step number `end`, as far as they were told."""

@@ -1,19 +1,15 @@
 """Agreement between the processes of a distributed run."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
+import torch
 import torch.distributed as dist
+from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Told:
-    """What is known of an interval; of the untrained network, where `grad_sq` holds one batch."""
-
-    losses: list[float]
-    grad_sq: list[list[float]]
-    weight_norms: list[float]
-    train_loss: float | None
-    val_loss: float | None
+from lrpilot._history import Told
+from lrpilot._tensors import scalar
 
 
 def are_many() -> bool:
@@ -21,10 +17,16 @@ def are_many() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def is_first() -> bool:
+    """Whether this is the process that writes files."""
+    return not are_many() or dist.get_rank() == 0
+
+
 def agreed(told: Told) -> Told:
     """Losses averaged over the processes; norms, which are the same for all, from the first. Every process must call."""
     every: list[Told] = [told] * dist.get_world_size()
-    dist.all_gather_object(every, told)
+    with _waiting():
+        dist.all_gather_object(every, told)
     losses = [each.losses for each in every]
     same_length = len({len(each) for each in losses}) == 1
     return replace(
@@ -37,8 +39,34 @@ def agreed(told: Told) -> Told:
 
 def from_first(values: list[object]) -> list[object]:
     """The values of the first process, for every process."""
-    dist.broadcast_object_list(values, src=0)
+    with _waiting():
+        dist.broadcast_object_list(values, src=0)
     return values
+
+
+def mean(loss: Tensor | float) -> float:
+    """A loss averaged over the processes; NaN or infinite where that of one is. Every process must call."""
+    loss = scalar(loss) if isinstance(loss, Tensor) else loss
+    if not are_many():
+        return float(loss)
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    total = torch.as_tensor(loss, dtype=torch.float64).to(device, copy=True)
+    with _waiting():
+        dist.all_reduce(total)
+    return total.item() / dist.get_world_size()
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """How long the others are waited for is the process group's affair; what it raises then names no cause."""
+    try:
+        yield
+    except RuntimeError as error:
+        message = (
+            "lrpilot: another process has ended, or did not take part within the timeout of init_process_group();"
+            " every process has to make the same calls, not only the main one"
+        )
+        raise RuntimeError(message) from error
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -8,6 +8,20 @@ from torch.optim import Optimizer
 
 Layers = list[list[Tensor]]
 
+#: Steps of an interval in which gradients are looked at.
+SAMPLES = 16
+
+
+def is_sampled(i: int, samples: int, steps: int) -> bool:
+    """Whether to look at the gradients of step `i` of an interval of about `steps`, after `samples` looks.
+
+    It goes by counters alone, so that all processes and resumed runs look at the same steps.
+
+    >>> [i for i in range(100) if is_sampled(i, i // 6, 100)]
+    [0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 78, 84, 90]
+    """
+    return i % max(1, steps // SAMPLES) == 0 and samples < SAMPLES
+
 
 def layers(optimizer: Optimizer) -> Layers:
     """The trained tensors of an optimizer, a weight and its bias together, scale and shift of a normalization together.
@@ -85,3 +99,9 @@ def _norm(tensor: Tensor) -> Tensor:
     if hasattr(norm, "full_tensor"):
         norm = norm.full_tensor()
     return norm
+
+
+def scalar(value: Tensor) -> Tensor:
+    """A loss or a norm by itself; a sharded one, as clipping returns it, is a part of the whole."""
+    whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return whole.detach().mean()

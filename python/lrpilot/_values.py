@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-from torch import Tensor
-
 from lrpilot._native import ConfigError
 
 __all__ = ["checked_lr", "finite", "number"]
@@ -27,6 +25,6 @@ def number(value: Any) -> float | None:
     """The value as a number; `None` where it is none."""
     convert: Callable[[Any], float] = float
     try:
-        return None if value is None else convert(value.detach() if isinstance(value, Tensor) else value)
+        return None if value is None else convert(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return None

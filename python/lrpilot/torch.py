@@ -2,12 +2,12 @@
 
 `LearnedLR` takes the place of any other scheduler. Its learning rate *is* `optimizer.param_groups[i]["lr"]`, so every
 logger shows it; it needs no learning rate from you, no second copy of the weights, and no switch between training and
-evaluation.
+evaluation. `Guard` watches any training loop and rolls back when it goes wrong. `TorchTask` and
+`VectorTorchTask` make a PyTorch model a task to learn a policy of one's own on.
 """
 
 import os
 import warnings
-import weakref
 from array import array
 from collections.abc import Sized
 from typing import Any, Literal, overload
@@ -19,22 +19,23 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from lrpilot import _ranks, _tensors
 from lrpilot._facts import Facts
-from lrpilot._history import Recorded, described, entry, plotted
+from lrpilot._guard import Guard
+from lrpilot._history import Recorded, Told, described, entry, plotted
+from lrpilot._hooks import attach, before_update, unwrapped
 from lrpilot._losses import Losses
 from lrpilot._native import ConfigError, PanicException, Run
 from lrpilot._policy import PolicyFile
-from lrpilot._ranks import Told
 from lrpilot._rates import Rates
 from lrpilot._snapshot import Snapshot
+from lrpilot._torch_task import TorchTask
 from lrpilot._values import checked_lr, finite, number
+from lrpilot._vector_task import VectorTorchTask
 
-__all__ = ["LearnedLR"]
+__all__ = ["Guard", "LearnedLR", "TorchTask", "VectorTorchTask"]
 
-#: Steps of an interval in which gradients are looked at.
-SAMPLES = 16
 #: Steps without a metric, and multiples of the longest interval so far, after which the watch-dog speaks.
 PATIENCE = (10_000, 3)
-FORMAT = 1
+FORMAT = 2
 #: What native code may raise: its own errors, those of converting arguments, and what should never happen.
 NATIVE_ERRORS = (ValueError, TypeError, OverflowError, RuntimeError, PanicException)
 
@@ -120,6 +121,7 @@ class LearnedLR(ReduceLROnPlateau):
         snapshot: torch.nn.Module | None = None,
         sync: bool = True,
     ) -> None:
+        optimizer = unwrapped(optimizer)
         facts = Facts.of(optimizer, total, total_steps, loader, batch_size, examples, bounds, family)
         self._begin(optimizer, PolicyFile.read(policy), facts, initial_lr, snapshot, sync)
 
@@ -139,7 +141,7 @@ class LearnedLR(ReduceLROnPlateau):
         self._snapshot = None if snapshot is None else Snapshot(snapshot, optimizer)
         self._run: Run | None = None
         self._layers: _tensors.Layers = []
-        self._rates, self._losses = Rates(optimizer), Losses()
+        self._rates, self._losses, self._norms = Rates(optimizer), Losses(), Losses()
         self._steps = self._at = self._longest = self._decisions = 0
         self._samples: list[Tensor | list[float]] = []
         self._val: float | None = None
@@ -148,7 +150,7 @@ class LearnedLR(ReduceLROnPlateau):
         self._warned: set[str] = set()
         #: One entry a decision: what was told and what was done. Plain values.
         self.history: list[dict[str, Any]] = []
-        self._handles = _attach(self, optimizer)
+        self._handles = attach(self, optimizer)
 
     # What the training loop calls.
 
@@ -180,14 +182,18 @@ class LearnedLR(ReduceLROnPlateau):
         else:
             self._decide()
 
-    def observe(self, loss: Tensor | float) -> None:
+    def observe(self, loss: Tensor | float | None = None, gradient_norm: Tensor | float | None = None) -> None:
         """Tell the loss of a batch, before its optimizer step or after it, but always the same way.
 
         Nothing is fetched from the device until the next decision. Where several batches are accumulated to one step,
-        tell each before the step.
+        tell each before the step. Where gradients are clipped, the norm that `clip_grad_norm_` returns can be told, too;
+        without it the policy knows no norm if all are clipped.
         """
-        if not self.finished:
-            self._losses.add(loss, self._steps)
+        if self.finished:
+            return
+        for values, value in [(self._losses, loss), (self._norms, gradient_norm)]:
+            if value is not None:
+                values.add(value, self._steps)
 
     @property
     def due(self) -> bool:
@@ -201,6 +207,13 @@ class LearnedLR(ReduceLROnPlateau):
         if self._facts.total is not None:
             return self._decisions >= self._facts.total
         return self._run is not None and self._run.steps_to_decision() is None
+
+    @property
+    def samples_now(self) -> bool:
+        """Whether the gradient of the coming step is looked at: by counters alone, so that all processes do the same."""
+        steps = self._run.steps_to_decision() if self._run is not None else None
+        interval = steps or self._longest or self._facts.interval_steps
+        return _tensors.is_sampled(self._steps - self._at, len(self._samples), interval)
 
     def extend(self, total: int) -> None:
         """Announce a longer run, of `total` calls of `step` in all."""
@@ -224,25 +237,15 @@ class LearnedLR(ReduceLROnPlateau):
     # What happens at each optimizer step.
 
     def _before_step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        """A closure makes the gradients within the step: then what is to be done before the update follows it."""
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if closure is None:
-            self._prepare()
-            return None
+        return before_update(args, kwargs, self._prepare)
 
-        def prepared() -> Any:
-            loss = closure()
-            if loss is not None:
-                self.observe(loss)
-            self._prepare()
-            return loss
+    def _prepare(self, loss: Any) -> None:
+        """Decide if it is time, set the learning rate of this step, and look at its gradients if it is one of sixteen.
 
-        if "closure" in kwargs:
-            return args, {**kwargs, "closure": prepared}
-        return (args[0], prepared, *args[2:]), kwargs
-
-    def _prepare(self) -> None:
-        """Decide if it is time, set the learning rate of this step, and look at its gradients if it is one of sixteen."""
+        `loss` is what a closure returned.
+        """
+        if loss is not None and not self._losses.has(self._steps):
+            self.observe(loss)
         if self._run is None:
             self._start()
         elif self.due:
@@ -254,19 +257,13 @@ class LearnedLR(ReduceLROnPlateau):
         else:
             self._watch()
             self._set(self._run.lr_at(self._steps - self._at))
-        if self._is_sampled(self._steps - self._at):
+        if self.samples_now:
             self._samples.append(_tensors.gradient_sq(self._layers, self.optimizer))
 
     def _after_step(self) -> None:
         if self._run is not None:
             self._lrs.append(self._rates.lr)
             self._steps += 1
-
-    def _is_sampled(self, i: int) -> bool:
-        """By counters alone, so that all processes and resumed runs look at the same steps."""
-        steps = self._run.steps_to_decision() if self._run is not None else None
-        stride = max(1, (steps or self._longest or self._facts.interval_steps) // SAMPLES)
-        return i % stride == 0 and len(self._samples) < SAMPLES
 
     def _watch(self) -> None:
         steps, (most, times) = self._steps - self._at, PATIENCE
@@ -285,7 +282,7 @@ class LearnedLR(ReduceLROnPlateau):
             return
         weights = _tensors.weight_norms(self._layers)
         first = self._losses.until(1)[:1]
-        told = Told([], [grad_sq], weights, first[0] if first else None, self._val)
+        told = Told([], [self._unclipped(grad_sq)], weights, first[0] if first else None, self._val)
         if self._sync and _ranks.are_many():
             told = _ranks.agreed(told)
         keep = self._initial_lr == "keep"
@@ -305,6 +302,12 @@ class LearnedLR(ReduceLROnPlateau):
         if self._snapshot is not None:
             self._snapshot.take()
 
+    def _unclipped(self, grad_sq: list[float]) -> list[float]:
+        """Σg² of each layer before the first clipping, if the norm before it was told."""
+        told, seen = self._norms.until(1)[:1], sum(grad_sq)
+        known = bool(told) and finite(told[0]) is not None and seen > 0.0
+        return [sq * (told[0] ** 2 / seen) for sq in grad_sq] if known else grad_sq
+
     def _decide(self) -> None:
         """Tell the policy of the interval that ends here, and set the first learning rate of the next one."""
         if self._run is None or self.finished:
@@ -323,6 +326,7 @@ class LearnedLR(ReduceLROnPlateau):
                 weight_norms=told.weight_norms,
                 train_loss=told.train_loss,
                 val_loss=told.val_loss,
+                grad_norms=told.grad_norms,
             )
             explained = self._run.explain()
         except NATIVE_ERRORS as error:
@@ -333,6 +337,7 @@ class LearnedLR(ReduceLROnPlateau):
         self._longest = max(self._longest, steps)
         self._at, self._samples, self._val, self._train = self._steps, [], None, None
         self._losses.drop(self._steps)
+        self._norms.drop(self._steps)
         if back or self._snapshot is not None:
             self._roll_back(back)
         before = self._rates.lr
@@ -343,9 +348,9 @@ class LearnedLR(ReduceLROnPlateau):
     def _told(self) -> Told:
         """What is known of the interval, on this process."""
         samples = [sq[:-1] for sq in self._sampled() if sq[-1] == 0.0]
-        return Told(
-            self._losses.until(self._steps), samples, _tensors.weight_norms(self._layers), self._train, self._val
-        )
+        losses, weights = self._losses.until(self._steps), _tensors.weight_norms(self._layers)
+        norms = [norm for norm in self._norms.until(self._steps) if finite(norm) is not None]
+        return Told(losses, samples, weights, self._train, self._val, norms)
 
     def _share_state(self, back: bool) -> bool:
         """The first process decides for all."""
@@ -425,6 +430,7 @@ class LearnedLR(ReduceLROnPlateau):
             "layers": len(self._layers),
             "counters": [self._steps, self._at, self._longest, self._decisions],
             "losses": self._losses.state(),
+            "norms": self._norms.state(),
             "samples": self._sampled(),
             "metrics": [self._val, self._train],
             "rates": self._rates.state(),
@@ -454,6 +460,7 @@ class LearnedLR(ReduceLROnPlateau):
             self._facts = self._facts.extended(state["total"])
         self._steps, self._at, self._longest, self._decisions = state["counters"]
         self._losses.set_state(state["losses"])
+        self._norms.set_state(state["norms"])
         self._rates.set_state(state["rates"])
         self._samples = [list(sq) for sq in state["samples"]]
         self._val, self._train = state["metrics"]
@@ -477,18 +484,3 @@ class LearnedLR(ReduceLROnPlateau):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._begin(*state["began"])
         self.load_state_dict(state["state"])
-
-
-def _attach(schedule: LearnedLR, optimizer: Optimizer) -> list[Any]:
-    """Hooks that do not keep the schedule alive."""
-    reference = weakref.ref(schedule)
-
-    def before(_: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        alive = reference()
-        return None if alive is None else alive._before_step(args, kwargs)
-
-    def after(_: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if (alive := reference()) is not None:
-            alive._after_step()
-
-    return [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]

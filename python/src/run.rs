@@ -1,16 +1,13 @@
 //! A frozen policy, and the same in a run.
 
-use crate::exception;
+use crate::told::Told;
+use crate::{exception, json};
 use lrpilot_core::generalist::{Generalist, NEWEST};
 use lrpilot_core::schedule::{RunningSchedule, ScheduleState};
-use lrpilot_core::{Decision, Error, Group, Measurement, OptimizerFamily, Recorder, RunSpec, Schedule};
+use lrpilot_core::{Decision, Error, Group, Measurement, OptimizerFamily, RunSpec, Schedule};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use serde::Serialize;
 use std::path::Path;
-
-/// Gradient norms whose standard deviation is below this share of their mean were clipped, and say nothing.
-const CLIPPED: f64 = 1e-3;
 
 /// The names of the policies that come with lrpilot, the newest first.
 #[pyfunction]
@@ -89,7 +86,7 @@ impl Policy {
     }
 }
 
-fn family(name: &str, momentum: f64) -> Result<OptimizerFamily, Error> {
+pub fn family(name: &str, momentum: f64) -> Result<OptimizerFamily, Error> {
     match name {
         "sgd" => Ok(OptimizerFamily::Sgd { momentum }),
         "adam" => Ok(OptimizerFamily::Adam),
@@ -145,8 +142,10 @@ impl Run {
     }
 
     /// Take in an interval of `steps` optimizer steps and decide on the next one. `losses` are those of its batches as far
-    /// as they are known, `grad_sq` Σg² of each group in some of the steps. Returns whether to roll back.
-    #[pyo3(signature = (steps, *, losses, grad_sq, weight_norms, train_loss=None, val_loss=None))]
+    /// as they are known, `grad_sq` Σg² of each group in some of the steps; in its place, `grad_norms` holds norms of whole
+    /// gradients. Returns whether to roll back.
+    #[pyo3(signature = (steps, *, losses, grad_sq, weight_norms, train_loss=None, val_loss=None, grad_norms=None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn observe(
         &mut self,
         steps: u64,
@@ -155,22 +154,13 @@ impl Run {
         weight_norms: Vec<f64>,
         train_loss: Option<f64>,
         val_loss: Option<f64>,
+        grad_norms: Option<Vec<f64>>,
     ) -> bool {
-        let mut recorder = Recorder::new(self.spec.groups.len());
-        losses.iter().for_each(|loss| {
-            recorder.step(*loss, &[], &[]);
-        });
-        grad_sq.iter().for_each(|sq| recorder.gradient(sq));
-        let mut m = recorder.finish(val_loss, &weight_norms);
         self.interval += 1;
         self.steps += steps;
-        (m.interval, m.steps) = (self.interval, self.steps);
-        m.diverged |= train_loss.is_some_and(|loss| !loss.is_finite());
-        m.train_loss = m.train_loss.or(train_loss);
-        if was_clipped(&m, grad_sq.len()) {
-            (m.grad_norm_mean, m.grad_norm_sd) = (None, None);
-            m.grad_norms.clear();
-        }
+        let grad_norms = grad_norms.unwrap_or_default();
+        let told = Told { losses, grad_sq, weight_norms, train_loss, val_loss, grad_norms };
+        let m = told.of_interval(self.spec.groups.len(), self.interval, self.steps);
         self.running.observe(&m) == Decision::RollBack
     }
 
@@ -200,13 +190,4 @@ impl Run {
     fn state(&self) -> PyResult<String> {
         json(&(&self.spec, self.interval, self.steps, self.running.state()))
     }
-}
-
-fn json(value: &impl Serialize) -> PyResult<String> {
-    serde_json::to_string(value).map_err(|e| exception(Error::Bug(format!("a value as JSON: {e}"))))
-}
-
-fn was_clipped(m: &Measurement, samples: usize) -> bool {
-    let relative = m.grad_norm_mean.zip(m.grad_norm_sd).map(|(mean, sd)| sd / mean);
-    samples > 1 && relative.is_some_and(|relative| relative < CLIPPED)
 }

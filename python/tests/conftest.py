@@ -77,3 +77,41 @@ class Problem:
 @pytest.fixture
 def problem():
     return Problem()
+
+
+class Watched:
+    """What a schedule tells its policy, and the learning rates that the optimizer's steps are made with."""
+
+    def __init__(self, schedule):
+        self.told, self.lrs = [], []
+        self._file, self._policy = schedule._file, schedule._policy
+        schedule._policy = self
+        schedule.optimizer.register_step_post_hook(lambda o, *_: self.lrs.append(o.param_groups[0]["lr"]))
+
+    def start(self, *facts, **more):
+        self._facts = facts, more
+        return WatchedRun(self._policy.start(*facts, **more), self.told)
+
+    def resume(self, state):
+        return WatchedRun(self._policy.resume(state), self.told)
+
+    def replayed(self):
+        """The learning rates that a policy alone, without PyTorch, sets when it is told the same."""
+        facts, more = self._facts
+        run, lrs = self._file.load().start(*facts, **more), []
+        for (steps,), observed in self.told:
+            lrs += [run.lr_at(i) for i in range(steps)]
+            run.observe(steps, **observed)
+        return lrs
+
+
+class WatchedRun:
+    def __init__(self, run, told):
+        self._run, self._told = run, told
+
+    def observe(self, *args, **observed):
+        self._told.append((args, observed))
+        return self._run.observe(*args, **observed)
+
+    def __getattr__(self, name):
+        return getattr(self._run, name)

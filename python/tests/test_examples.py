@@ -11,10 +11,7 @@ import torch
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    "name", ["lrpilot.torch", "lrpilot._tensors", "lrpilot._history", "lrpilot._losses", "lrpilot._rates"]
-)
-def test_examples_of_docstrings(name):
+def check_docstrings(name):
     module = importlib.import_module(name)
     names = {**vars(module), "torch": torch}
     tests = [test for test in doctest.DocTestFinder().find(module, globs=names) if test.examples]
@@ -24,9 +21,34 @@ def test_examples_of_docstrings(name):
         assert runner.run(test).failed == 0, test.name
 
 
-@pytest.mark.parametrize("page", ["python/README.md", "docs/guide/python.md"])
-def test_code_of_pages(page):
+def check_page(page):
     """The blocks of a page are one program."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     assert blocks
-    exec("\n".join(blocks), {})
+    exec("\n".join(blocks), {"__name__": page})
+
+
+PRIVATE = ["_tensors", "_history", "_losses", "_rates", "_snapshot", "_guard"]
+LEARNING = ["_settings", "_task", "_problem", "_torch_task", "_vector_task"]
+
+
+@pytest.mark.parametrize("name", ["lrpilot.torch", *(f"lrpilot.{name}" for name in PRIVATE + LEARNING)])
+def test_examples_of_docstrings(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    check_docstrings(name)
+
+
+def test_examples_of_environments():
+    pytest.importorskip("gymnasium", reason="Gymnasium is not installed")
+    check_docstrings("lrpilot.gym")
+
+
+@pytest.mark.parametrize("page", ["python/README.md", "docs/guide/python.md"])
+def test_code_of_pages(page):
+    check_page(page)
+
+
+def test_code_of_the_page_on_tasks(monkeypatch, tmp_path):
+    pytest.importorskip("gymnasium", reason="Gymnasium is not installed")
+    monkeypatch.chdir(tmp_path)
+    check_page("docs/guide/python-tasks.md")

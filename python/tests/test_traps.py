@@ -10,7 +10,8 @@ from conftest import Problem
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lrpilot import ConfigError
-from lrpilot.torch import SAMPLES, LearnedLR
+from lrpilot._tensors import SAMPLES
+from lrpilot.torch import LearnedLR
 
 
 def made(policy, optimizer="SGD", total=10, problem=None, groups=None, **arguments):
@@ -190,6 +191,37 @@ def test_clipped_gradients_count_as_not_measured(policy):
     assert rates[0] == pytest.approx(rates[1], rel=1e-5)
 
 
+def test_norms_told_before_clipping_are_those_that_count(policy):
+    """A clipped run starts and decides by the norms that `clip_grad_norm_` returns, as one that is not clipped."""
+    runs = []
+    for limit in [1e9, 1e-3]:
+        problem, optimizer, schedule = made(policy)
+        norms = []
+        for i in range(6):
+            optimizer.zero_grad()
+            loss = problem.loss(slice(16 * (i % 3), 16 * (i % 3) + 16))
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(problem.model.parameters(), limit)
+            norms.append(norm.item())
+            schedule.observe(loss, norm)
+            optimizer.step()
+            scaled = sum(p.grad.square().sum() for p in problem.model.parameters()).sqrt().item()
+            assert scaled == pytest.approx(min(norms[-1], limit), rel=1e-3)
+        schedule.step(1.0)
+        runs.append((schedule.extract()[0], schedule.history[0]["gradient_norm"]))
+        assert runs[-1][1] == pytest.approx(sum(norms) / 6, rel=1e-6)
+    assert runs[0][0] == pytest.approx(runs[1][0], rel=1e-5)
+
+
+def test_a_norm_of_a_skipped_step_is_left_out(policy):
+    problem, optimizer, schedule = made(policy)
+    for i in range(3):
+        schedule.observe(gradient_norm=math.inf if i == 1 else 2.0)
+        problem.step(optimizer, i)
+    schedule.step(1.0)
+    assert schedule.history[0]["gradient_norm"] == 2.0 and not schedule.history[0]["rolled_back"]
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_scaled_gradients_are_seen_unscaled_and_skipped_steps_not_at_all(policy, fused):
     rates = []
@@ -298,6 +330,22 @@ def test_a_snapshot_is_put_back_after_divergence(policy):
     assert math.isfinite(problem.val_loss())
 
 
+def test_a_snapshot_can_be_put_back_after_a_group_was_added(policy):
+    problem = Problem()
+    body, head = problem.model[0], problem.model[2]
+    problem, optimizer, schedule = made(
+        policy, total=100, problem=problem, groups=list(body.parameters()), snapshot=problem.model
+    )
+    epochs(problem, optimizer, schedule, 3)
+    before = head.bias.detach().clone()
+    optimizer.add_param_group({"params": head.parameters(), "lr": optimizer.param_groups[0]["lr"]})
+    problem.step(optimizer, 0)
+    assert not torch.equal(head.bias, before)
+    schedule.step(math.nan)
+    assert torch.equal(head.bias, before) and len(optimizer.param_groups) == 2
+    epochs(problem, optimizer, schedule, 2)
+
+
 def test_errors_of_native_code_are_one_warning(policy):
     class Broken:
         def __getattr__(self, name):
@@ -329,3 +377,79 @@ def test_torch_compile_takes_the_hooks(policy):
         plain[0].loss().backward()
         plain[1].step()
     assert schedule.extract() == pytest.approx(plain[2].extract(), rel=1e-6) and len(schedule.extract()) == 4
+
+
+def test_a_closure_whose_loss_was_observed_counts_once(policy):
+    rates = []
+    for observed in [False, True]:
+        problem, optimizer, schedule = made(policy, total=3)
+        for _ in range(3):
+            for i in range(6):
+
+                def closure(problem=problem, optimizer=optimizer, schedule=schedule, i=i, observed=observed):
+                    optimizer.zero_grad()
+                    loss = problem.loss(slice(8 * i, 8 * i + 8))
+                    loss.backward()
+                    if observed:
+                        schedule.observe(2.0 * loss)
+                    return loss
+
+                optimizer.step(closure)
+            schedule.step(problem.val_loss())
+        rates.append([entry["train_loss"] for entry in schedule.history])
+    assert rates[1][0] == pytest.approx(2.0 * rates[0][0], rel=1e-6)
+
+
+def test_a_compiled_model_is_trained_alike(policy):
+    rates = []
+    for compiled in [False, True]:
+        problem = Problem()
+        if compiled:
+            problem.model = torch.compile(problem.model, backend="eager")
+        problem, optimizer, schedule = made(policy, "Adam", problem=problem)
+        epochs(problem, optimizer, schedule, 3)
+        rates.append(schedule.extract())
+    assert rates[0] == pytest.approx(rates[1], rel=1e-6) and len(rates[0]) == 18
+
+
+def test_compiled_steps_are_not_compiled_anew_for_each_learning_rate(policy):
+    settings = {"lr": torch.tensor(0.1), "foreach": False}
+    problem, optimizer, schedule = made(policy, total=None, total_steps=30, settings=settings)
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled, counts = torch.compile(optimizer.step, backend=backend), []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = problem.loss()
+        loss.backward()
+        schedule.observe(loss)
+        compiled()
+        counts.append(len(graphs))
+    assert len(set(schedule.extract())) == 30 and counts[-1] == counts[5]
+
+
+@pytest.mark.parametrize(
+    "averaging", [torch.optim.swa_utils.get_swa_multi_avg_fn(), torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)]
+)
+def test_averaged_weights_are_judged_by_their_own_loss(policy, averaging):
+    """The loss of averaged weights is what the policy gets; averages neither see the schedule nor change it."""
+    rates = []
+    for averaged in [True, False]:
+        problem, optimizer, schedule = made(policy, total=4)
+        average = torch.optim.swa_utils.AveragedModel(problem.model, multi_avg_fn=averaging)
+        told = []
+        for _ in range(4):
+            for i in range(6):
+                problem.step(optimizer, i)
+                average.update_parameters(problem.model)
+            with torch.no_grad():
+                model = average if averaged else problem.model
+                told.append(torch.nn.functional.mse_loss(model(problem.x[48:]), problem.y[48:]).item())
+            schedule.step(told[-1])
+        assert [entry["val_loss"] for entry in schedule.history] == told
+        rates.append(schedule.extract())
+    assert rates[0][0] == rates[1][0] and rates[0][-1] != rates[1][-1]

@@ -59,7 +59,7 @@ pub struct RunArgs {
     /// Tune and run the standard methods anew instead of taking the numbers that come with the program: many hours.
     #[arg(long)]
     pub baselines: bool,
-    /// Run policies without their eyes, too: no action, and their learning rates replayed.
+    /// Run policies with less to see, too: no action, fewer measurements, other tasks' inputs, learning rates replayed.
     #[arg(long)]
     pub controls: bool,
     /// Numbers of tasks [default: all].

@@ -4,7 +4,9 @@ use super::command::CommandLine;
 use super::{GlobalArgs, context, error::print};
 use crate::report::distribution::{Histogram, render};
 use crate::report::html::Origin;
+use crate::run::generalist::Response;
 use crate::store::atomic::write_atomic;
+use crate::store::journal;
 use crate::task::distribution::{DrawnTask, Family, NetworkProblem, Problem};
 use crate::task::{DistributionConfig, TaskDistribution, TaskSource as _};
 use crate::{Error, Result};
@@ -14,7 +16,9 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `tasks sample`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  lrpilot tasks sample --n 5\n  lrpilot tasks sample --n 500 --report tasks.html")]
+#[command(
+    after_help = "Examples:\n  lrpilot tasks sample --n 5\n  lrpilot tasks sample --n 500 --report tasks.html\n  lrpilot tasks sample --n 500 --report tasks.html --responses runs/generalist/bank.jsonl"
+)]
 pub struct SampleArgs {
     /// How many tasks to draw.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -28,6 +32,9 @@ pub struct SampleArgs {
     /// Write a page with histograms, too.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Show on the page which learning rates were best, too: a run's bank.jsonl of `learn generalist`.
+    #[arg(long, value_name = "FILE", requires = "report")]
+    pub responses: Option<PathBuf>,
 }
 
 /// Draw, print, write.
@@ -39,7 +46,8 @@ pub fn run(args: &SampleArgs, global: &GlobalArgs) -> Result<()> {
     let tasks = TaskDistribution::new(DistributionConfig::default(), Some(&context::data_dir(global)))?;
     let drawn: Vec<DrawnTask> = (args.seed..args.seed + args.n).map(|seed| tasks.draw(seed)).collect();
     if let Some(path) = &args.report {
-        write_report(path, &tasks, &drawn)?;
+        let responses = args.responses.as_deref().map(journal::read::<Response>).transpose()?;
+        write_report(path, &tasks, &drawn, &responses.unwrap_or_default())?;
     }
     if args.json {
         let all = serde_json::json!({ "distribution": tasks.identity(), "tasks": drawn });
@@ -101,7 +109,7 @@ fn with_momentum(name: &str, momentum: f64) -> String {
     if momentum > 0.0 { format!("{name} {momentum:.2}") } else { name.into() }
 }
 
-fn write_report(path: &Path, tasks: &TaskDistribution, drawn: &[DrawnTask]) -> Result<()> {
+fn write_report(path: &Path, tasks: &TaskDistribution, drawn: &[DrawnTask], responses: &[Response]) -> Result<()> {
     let share = |(family, share): &(Family, f64)| format!("{} {:.0} %", family.name(), 100.0 * share);
     let families: Vec<String> = tasks.families().iter().map(share).collect();
     let sentences = [
@@ -113,8 +121,23 @@ fn write_report(path: &Path, tasks: &TaskDistribution, drawn: &[DrawnTask]) -> R
         version: format!("lrpilot {}", env!("CARGO_PKG_VERSION")),
         machine: String::new(),
     };
-    let page = render("What policies learn from", &sentences, &histograms(drawn), &origin)?;
+    let mut figures = histograms(drawn);
+    if !responses.is_empty() {
+        figures.push(best_levels(responses));
+    }
+    let page = render("What policies learn from", &sentences, &figures, &origin)?;
     write_atomic(path, page.as_bytes())
+}
+
+/// Of the bank's tasks, each trained at many learning rates.
+fn best_levels(responses: &[Response]) -> Histogram {
+    let levels: Vec<f64> = responses.iter().filter(|r| !r.is_flat()).map(Response::best_level).collect();
+    let note = format!(
+        "Decades from the anchor that is measured on the untrained network; {} tasks of a learning run's bank.",
+        levels.len()
+    );
+    Histogram::of_numbers("Best learning rate", &note, &levels, false)
+        .with_first("flat: it hardly matters", responses.len() - levels.len())
 }
 
 fn histograms(drawn: &[DrawnTask]) -> Vec<Histogram> {

@@ -114,8 +114,8 @@ struct Standing {
 
 impl Env for LrEnv {
     fn observation_space(&self) -> Space {
-        let n = self.parts.policy.observation_dim();
-        Space::Box { low: vec![f32::NEG_INFINITY; n], high: vec![f32::INFINITY; n] }
+        let (n, limit) = (self.parts.policy.observation_dim(), self.parts.policy.observation.limit());
+        Space::Box { low: vec![-limit; n], high: vec![limit; n] }
     }
 
     fn action_space(&self) -> Space {

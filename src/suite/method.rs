@@ -5,7 +5,7 @@ use crate::store::identity::sha256_hex;
 use crate::task::TaskSpec;
 use crate::{Error, Result};
 use lrpilot_core::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
-use lrpilot_core::{Learned, Policy, Schedule};
+use lrpilot_core::{Learned, Measurement, Policy, Schedule};
 use serde::{Deserialize, Serialize};
 
 /// A schedule with one number to be tuned, its learning rate.
@@ -86,6 +86,13 @@ pub enum Drive {
     },
     /// A schedule that measures: as often as it asks, otherwise [`INTERVALS`](super::train::INTERVALS) times a run.
     Schedule(Schedule),
+    /// The same, told less than could be measured.
+    Blinkered {
+        /// The schedule.
+        schedule: Schedule,
+        /// What it is told.
+        sight: Sight,
+    },
     /// Rates of another run at equally spaced moments, each held until the next one.
     Replay {
         /// The rates, ≥ 0; at least one.
@@ -106,8 +113,50 @@ impl Drive {
             Drive::Schedule(Schedule::Generalist { policy, lr }) => {
                 serde_json::json!({ "pretrained": sha256_hex(&policy.to_bytes()?), "lr": lr })
             }
+            Drive::Blinkered { schedule, sight } => {
+                serde_json::json!({ "sight": sight, "of": Drive::Schedule(schedule.clone()).identity()? })
+            }
             other => serde_json::json!(other),
         })
+    }
+}
+
+/// What a policy is told where its caller measures less than it learned with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sight {
+    /// Losses; of gradients only the norms before the first step, which the anchor needs.
+    Losses,
+    /// That without losses on held-back data.
+    TrainingLosses,
+    /// Everything, but at [`INTERVALS`](super::INTERVALS) equal intervals instead of moments of its own.
+    Intervals,
+}
+
+impl Sight {
+    /// All of them.
+    pub const ALL: [Sight; 3] = [Sight::Losses, Sight::TrainingLosses, Sight::Intervals];
+
+    /// A few words for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sight::Losses => "losses only",
+            Sight::TrainingLosses => "training losses only",
+            Sight::Intervals => "equal intervals",
+        }
+    }
+
+    /// What it leaves of a measurement.
+    pub(super) fn seen(self, m: &Measurement) -> Measurement {
+        let mut seen = m.clone();
+        if self != Sight::Intervals && m.interval > 0 {
+            (seen.grad_norm_mean, seen.grad_norm_sd) = (None, None);
+            seen.grad_norms.clear();
+        }
+        if self == Sight::TrainingLosses {
+            (seen.val_loss, seen.val_accuracy) = (None, None);
+        }
+        seen
     }
 }
 

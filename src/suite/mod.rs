@@ -14,7 +14,7 @@ mod train;
 mod tune;
 mod work;
 
-pub use method::{Contestant, Drive, Family, Free, STARTS};
+pub use method::{Contestant, Drive, Family, Free, STARTS, Sight};
 pub use rescaled::{Rescale, Rescaled};
 pub use run::{SuiteOptions, check, run, trainings};
 pub use tasks::{LoadedTask, Suite, SuiteTask};

@@ -3,7 +3,7 @@
 use crate::record::suite::{MethodRuns, Reference, SuiteKind, TaskRuns};
 use crate::run::RunContext;
 use crate::store::journal::Store;
-use crate::suite::method::{Contestant, Drive, Family, Free, STARTS, default_name, tuned_name};
+use crate::suite::method::{Contestant, Drive, Family, Free, STARTS, Sight, default_name, tuned_name};
 use crate::suite::tasks::LoadedTask;
 use crate::suite::train::{INTERVALS, Look, Training};
 use crate::suite::tune;
@@ -39,7 +39,7 @@ impl SuiteOptions<'_> {
 /// Trainings that one task takes at most.
 pub fn trainings(policies: usize, seeds: usize, baselines: bool, controls: bool) -> usize {
     let standard = Family::ALL.len() * (tune::LEVELS * tune::SEEDS + 2 * seeds) + Free::ALL.len() * seeds;
-    let of_policy = seeds * (1 + STARTS.len() + if controls { 3 } else { 0 });
+    let of_policy = seeds * (1 + STARTS.len() + if controls { 4 + Sight::ALL.len() } else { 0 });
     policies * of_policy + if baselines { standard } else { 0 }
 }
 
@@ -77,9 +77,9 @@ pub fn run(
     }
     if options.controls {
         for (policy, curves) in options.policies.iter().zip(&curves) {
-            let average = average_curve(curves);
-            for ((task, runs), own) in tasks.iter().zip(&mut runs).zip(curves) {
-                runs.methods.push(replay_of_average(&mut work, task, policy, &average, own, options)?);
+            for (i, (task, runs)) in tasks.iter().zip(&mut runs).enumerate() {
+                let controls = controls_from_other_tasks(&mut work, task, policy, (curves, i), options)?;
+                runs.methods.extend(controls);
             }
         }
     }
@@ -262,6 +262,10 @@ fn policy_methods(
         if let Some(blind) = policy.without_action()? {
             control("no action", &|_| Drive::Schedule(blind.clone()))?;
         }
+        for sight in Sight::ALL.into_iter().filter(|_| policy.takes_start()) {
+            let drive = Drive::Blinkered { schedule: policy.schedule.clone(), sight };
+            control(sight.name(), &|_| drive.clone())?;
+        }
         control("replay of another seed", &|i| Drive::Replay { lrs: own[(i + 1) % own.len()].lrs.clone() })?;
     }
     Ok((methods, own))
@@ -275,17 +279,22 @@ fn average_curve(tasks: &[Vec<Training>]) -> Vec<f64> {
     (0..points).map(|k| tasks.iter().map(|runs| of_task(runs, k)).sum::<f64>() / tasks.len() as f64).collect()
 }
 
-/// Runs under the average of the policy's curves over the tasks, from where the policy itself started.
-fn replay_of_average(
+/// Controls that need the runs on all tasks: the average of the policy's curves over the tasks, and its curve on the next
+/// task, which is what it does if it is told there what it would be told here. Both start where the policy itself started.
+fn controls_from_other_tasks(
     work: &mut Work<'_>,
     task: &LoadedTask,
     policy: &Contestant,
-    average: &[f64],
-    own: &[Training],
+    (curves, here): (&[Vec<Training>], usize),
     options: &SuiteOptions<'_>,
-) -> Result<MethodRuns> {
-    let name = format!("{}: its average curve", policy.name);
-    let drive = |i: usize| Drive::Replay { lrs: average.iter().map(|ln| own[i].first_lr * ln.exp()).collect() };
-    let runs = on_seeds(work, task, &name, None, drive, &options.fresh_seeds())?;
-    Ok(method_runs(name, SuiteKind::Control, &runs))
+) -> Result<Vec<MethodRuns>> {
+    let (average, own, next) = (average_curve(curves), &curves[here], &curves[(here + 1) % curves.len()]);
+    let from_average = |i: usize| average.iter().map(|ln| own[i].first_lr * ln.exp()).collect();
+    let from_next = |i: usize| next[i].lrs.iter().map(|lr| own[i].first_lr * lr / next[i].first_lr).collect();
+    let mut replay = |what: &str, lrs: &dyn Fn(usize) -> Vec<f64>| -> Result<MethodRuns> {
+        let name = format!("{}: {what}", policy.name);
+        let runs = on_seeds(work, task, &name, None, |i| Drive::Replay { lrs: lrs(i) }, &options.fresh_seeds())?;
+        Ok(method_runs(name, SuiteKind::Control, &runs))
+    };
+    Ok(vec![replay("its average curve", &from_average)?, replay("inputs of another task", &from_next)?])
 }

@@ -1,10 +1,10 @@
 //! One training run of the suite.
 
 use crate::Result;
-use crate::suite::method::Drive;
+use crate::suite::method::{Drive, Sight};
 use crate::task::{Split, Task, TaskSpec};
 use lrpilot_core::schedule::OpenLoop;
-use lrpilot_core::{Decision, Hyperparameters, Measurement, RunSpec, RunningSchedule};
+use lrpilot_core::{Decision, Hyperparameters, Measurement, RunSpec, RunningSchedule, Schedule};
 use serde::{Deserialize, Serialize};
 
 /// Intervals of a run: how often metric-driven schedules look, and how often everybody's weights are compared for early
@@ -95,7 +95,7 @@ pub fn train(task: &mut dyn Task, drive: &Drive, seed: u64, look: Look) -> Resul
         let found = best.restore(task)?;
         stopped = Some(capped(task, Split::Test, !found, untrained)?);
     }
-    let (first_lr, lrs) = (lrs.first, if matches!(drive, Drive::Schedule(_)) { lrs.kept } else { Vec::new() });
+    let (first_lr, lrs) = (lrs.first, if matches!(pilot, Pilot::Running { .. }) { lrs.kept } else { Vec::new() });
     Ok(Training { untrained, val_b, test, stopped, diverged, at_chance, first_lr, lrs })
 }
 
@@ -114,7 +114,7 @@ fn interval_end(k: u64, n: u64, steps: u64) -> u64 {
 enum Pilot<'a> {
     PerStep { schedule: &'a OpenLoop, lr: f64, steps: u64, looks: u64 },
     Replay { lrs: &'a [f64], steps: u64, looks: u64 },
-    Running { running: Box<RunningSchedule>, steps: u64, looks: u64 },
+    Running { running: Box<RunningSchedule>, sight: Option<Sight>, steps: u64, looks: u64 },
 }
 
 impl<'a> Pilot<'a> {
@@ -129,12 +129,17 @@ impl<'a> Pilot<'a> {
                 Pilot::PerStep { schedule, lr: *lr, steps, looks: if cycles { most } else { looks } }
             }
             Drive::Replay { lrs } => Pilot::Replay { lrs, steps, looks },
-            Drive::Schedule(schedule) => {
-                let mut run = RunSpec { horizon: most as usize, ..spec.run() };
-                run.facts.free_intervals = true;
-                Pilot::Running { running: Box::new(schedule.start(&run, probe)?), steps, looks: most }
-            }
+            Drive::Schedule(schedule) => Pilot::running(schedule, None, spec, probe)?,
+            Drive::Blinkered { schedule, sight } => Pilot::running(schedule, Some(*sight), spec, probe)?,
         })
+    }
+
+    fn running(schedule: &Schedule, sight: Option<Sight>, spec: &TaskSpec, probe: &Measurement) -> Result<Self> {
+        let (steps, looks) = (spec.steps(), INTERVALS.min(spec.steps()));
+        let mut run = RunSpec { horizon: looks as usize, ..spec.run() };
+        run.facts.free_intervals = sight != Some(Sight::Intervals);
+        let probe = sight.map_or_else(|| probe.clone(), |sight| sight.seen(probe));
+        Ok(Pilot::Running { running: Box::new(schedule.start(&run, &probe)?), sight, steps, looks })
     }
 
     /// Steps until the next measurement, with `done` steps behind.
@@ -177,7 +182,8 @@ impl<'a> Pilot<'a> {
 
     fn observe(&mut self, m: &Measurement) -> Decision {
         match self {
-            Pilot::Running { running, .. } => running.observe(m),
+            Pilot::Running { running, sight: Some(sight), .. } => running.observe(&sight.seen(m)),
+            Pilot::Running { running, sight: None, .. } => running.observe(m),
             Pilot::PerStep { .. } | Pilot::Replay { .. } => Decision::GoOn,
         }
     }
@@ -241,7 +247,6 @@ mod tests {
     use super::*;
     use crate::suite::method::Family;
     use crate::task::{ConfiguredTask, Preset, TaskConfig, TaskSource};
-    use lrpilot_core::Schedule;
 
     fn digits() -> Box<dyn Task> {
         let TaskConfig::Supervised(mut config) = Preset::Digits.config() else { unreachable!() };

@@ -48,6 +48,9 @@ pub const RICH_FEATURES: [&str; 25] = [
 
 const TIME_FEATURES: [&str; 3] = ["t/H", "1/(H-t)", "ln(H/50)"];
 
+/// What features of [`Observation::Rich`] and [`Observation::StateBlind`] are clipped to, on either side of 0.
+const LIMIT: f32 = 10.0;
+
 /// Losses below this look alike.
 const LOSS_FLOOR: f64 = 1e-3;
 
@@ -88,6 +91,16 @@ impl Observation {
             Observation::Rich => RICH_FEATURES.len(),
             Observation::StateBlind => TIME_FEATURES.len(),
         }
+    }
+
+    /// Largest absolute value of an entry; infinite where entries are not clipped.
+    ///
+    /// ```
+    /// use lrpilot_core::control::Observation;
+    /// assert_eq!([Observation::Rich, Observation::Paper].map(Observation::limit), [10.0, f32::INFINITY]);
+    /// ```
+    pub fn limit(self) -> f32 {
+        if self == Observation::Paper { f32::INFINITY } else { LIMIT }
     }
 
     /// Name of each entry.
@@ -167,7 +180,7 @@ fn ln(loss: f64) -> f64 {
 }
 
 fn bounded(v: f64) -> f32 {
-    if v.is_nan() { 0.0 } else { v.clamp(-10.0, 10.0) as f32 }
+    if v.is_nan() { 0.0 } else { v.clamp(f64::from(-LIMIT), f64::from(LIMIT)) as f32 }
 }
 
 fn time_features(c: &Context) -> [f64; 3] {

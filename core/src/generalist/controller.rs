@@ -6,6 +6,9 @@ use super::{GeneralistSpec, Grid};
 use crate::{Decision, Measurement, RunSpec};
 use serde::{Deserialize, Serialize};
 
+/// Roll-backs in a row because of a high loss.
+const MOST_FAILURES: u32 = 2;
+
 /// Turns actions into learning rates, and measurements into observations and decisions.
 ///
 /// ```
@@ -41,8 +44,10 @@ pub struct GeneralistState {
     /// m.
     residual: f64,
     action: f64,
-    /// First training loss, which divergence is measured by.
-    first_loss: Option<f64>,
+    /// The first training loss and the first on held-back data: what divergence is measured by.
+    first_losses: [Option<f64>; 2],
+    /// Intervals rolled back in a row.
+    failures: u32,
     /// Whether the last interval was rolled back.
     rolled_back: bool,
     /// The last interval that was not undone.
@@ -72,7 +77,7 @@ impl GeneralistController {
         self.state = GeneralistState {
             anchor,
             residual: if near { wanted } else { 0.0 },
-            first_loss: probe.train_loss.filter(|l| l.is_finite()),
+            first_losses: losses(probe),
             last_good: probe.clone(),
             ..GeneralistState::default()
         };
@@ -104,8 +109,11 @@ impl GeneralistController {
     /// The steps of an interval that is rolled back count as used.
     pub fn observe(&mut self, m: &Measurement, out: &mut Vec<f32>) -> Decision {
         self.state.decision = (self.state.decision + 1).min(self.grid.decisions());
-        self.state.first_loss = self.state.first_loss.or(m.train_loss.filter(|l| l.is_finite()));
+        for (first, loss) in self.state.first_losses.iter_mut().zip(losses(m)) {
+            *first = first.or(loss);
+        }
         self.state.rolled_back = self.has_failed(m);
+        self.state.failures = if self.state.rolled_back { self.state.failures + 1 } else { 0 };
         if self.state.rolled_back {
             let lowest = self.spec.residual.low;
             self.state.residual = (self.state.residual - self.spec.roll_back_decades).max(lowest);
@@ -118,11 +126,14 @@ impl GeneralistController {
         if self.state.rolled_back { Decision::RollBack } else { Decision::GoOn }
     }
 
-    /// Whether the interval diverged: numbers that are not finite, dead units, or a mean training loss far above the first.
+    /// Whether the interval diverged: numbers that are not finite, dead units, or a loss far above the first of its kind.
+    /// Where rates a hundred times lower have not helped against the loss, it is the snapshot's own, and the run goes on.
     fn has_failed(&self, m: &Measurement) -> bool {
-        let first = self.state.first_loss.unwrap_or(f64::INFINITY);
-        let exploded = m.train_loss.is_some_and(|loss| first > 0.0 && loss > self.spec.divergence * first);
-        m.diverged || m.stuck || exploded
+        let too_high = |(first, loss): (Option<f64>, Option<f64>)| {
+            first.zip(loss).is_some_and(|(first, loss)| first > 0.0 && loss > self.spec.divergence * first)
+        };
+        let exploded = self.state.first_losses.into_iter().zip(losses(m)).any(too_high);
+        m.diverged || m.stuck || exploded && self.state.failures < MOST_FAILURES
     }
 
     fn look(&mut self, m: &Measurement, out: &mut Vec<f32>) {
@@ -136,6 +147,7 @@ impl GeneralistController {
             epochs: self.run.facts.epochs(),
             residual: self.state.residual,
             base: self.spec.base.at(share),
+            optimizer: self.run.facts.optimizer,
             action: self.state.action,
             rolled_back: self.state.rolled_back,
             batches: k.checked_sub(1).and_then(|last| self.grid.known_steps(last)),
@@ -203,4 +215,9 @@ impl GeneralistController {
     pub fn set_state(&mut self, state: GeneralistState) {
         self.state = state;
     }
+}
+
+/// The finite ones of training loss and loss on held-back data.
+fn losses(m: &Measurement) -> [Option<f64>; 2] {
+    [m.train_loss, m.val_loss].map(|loss| loss.filter(|l| l.is_finite()))
 }

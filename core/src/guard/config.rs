@@ -36,6 +36,9 @@ pub struct GuardConfig {
     pub spike_score_intervals: f64,
     /// How much a single loss counts at most, for the score and for the running statistics, in usual changes s; > 1.
     pub spike_clip: f64,
+    /// In intervals, P counts as at least this share of the level at the start: one or two of them in a run that has hardly
+    /// learned may differ by their batches alone; ≥ 0.
+    pub least_progress_intervals: f64,
     /// How high is high, as a share of the progress P, ≥ 0.
     pub spike_share: f64,
     /// A single loss is a fault if x − m is above this many times the largest of P, |level at the start| and the largest
@@ -73,6 +76,7 @@ impl Default for GuardConfig {
             spike_score_steps: 15.0,
             spike_score_intervals: 3.0,
             spike_clip: 4.0,
+            least_progress_intervals: 0.2,
             spike_share: 0.5,
             enormous: 4.0,
             drift_block_steps: 32,
@@ -108,6 +112,7 @@ impl GuardConfig {
             ("spike_score_steps", self.spike_score_steps, Range::Positive),
             ("spike_score_intervals", self.spike_score_intervals, Range::Positive),
             ("spike_clip", self.spike_clip, Range::Above(1.0)),
+            ("least_progress_intervals", self.least_progress_intervals, Range::NotNegative),
             ("spike_share", self.spike_share, Range::NotNegative),
             ("enormous", self.enormous, Range::Positive),
             ("drift_share", self.drift_share, Range::NotNegative),
@@ -125,6 +130,7 @@ impl GuardConfig {
             memory: self.memory_steps,
             spike: self.spike_score_steps,
             block: self.drift_block_steps,
+            least_progress: 0.0,
         }
     }
 
@@ -134,6 +140,7 @@ impl GuardConfig {
             memory: self.memory_intervals,
             spike: self.spike_score_intervals,
             block: 1,
+            least_progress: self.least_progress_intervals,
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Pace {
     pub memory: u32,
     pub spike: f64,
     pub block: u32,
+    /// Least progress, as a share of the level at the start.
+    pub least_progress: f64,
 }
 
 /// The statistics. All numbers are finite.
@@ -94,9 +96,9 @@ impl Detector {
         }
         let settled = self.seen >= u64::from(pace.warm_up);
         // In the warm-up, and without any noise or progress to measure in, nothing is high.
-        let unit = self.change.max(config.spike_share * self.progress() / config.spike_clip);
+        let unit = self.change.max(config.spike_share * self.counted_progress(pace) / config.spike_clip);
         let known = settled && unit > 0.0;
-        let high = known && above > config.spike_share * self.progress();
+        let high = known && above > config.spike_share * self.counted_progress(pace);
         self.score = (self.score + if high { (above / unit).min(config.spike_clip) } else { 0.0 } - 1.0).max(0.0);
         if self.score >= pace.spike {
             return Some(Fault::Spike);
@@ -104,12 +106,17 @@ impl Detector {
         let width = if known { config.spike_clip * unit } else { f64::INFINITY };
         let taken = self.level + above.min(width).max(-width);
         self.update(x, taken, width, pace.memory, settled);
-        (self.block(taken, config, pace.block) && drifts).then_some(Fault::Drift)
+        (self.block(taken, config, pace) && drifts).then_some(Fault::Drift)
     }
 
     /// What the level came down by, ≥ 0.
     fn progress(&self) -> f64 {
         self.start - self.lowest
+    }
+
+    /// P of the rules.
+    fn counted_progress(&self, pace: Pace) -> f64 {
+        self.progress().max(pace.least_progress * self.start.abs())
     }
 
     fn update(&mut self, x: f64, taken: f64, width: f64, memory: u32, settled: bool) {
@@ -126,11 +133,11 @@ impl Detector {
     }
 
     /// Add to the block; whether the blocks have drifted upwards.
-    fn block(&mut self, taken: f64, config: &GuardConfig, shortest: u32) -> bool {
+    fn block(&mut self, taken: f64, config: &GuardConfig, pace: Pace) -> bool {
         self.block_len = self.block_len.saturating_add(1);
         let n = self.block_len as f64;
         self.block_mean += (taken - self.block_mean) / n;
-        if self.block_len < u64::from(shortest).max(self.seen / BLOCKS_IN_A_RUN) {
+        if self.block_len < u64::from(pace.block).max(self.seen / BLOCKS_IN_A_RUN) {
             return false;
         }
         let mean = std::mem::take(&mut self.block_mean);
@@ -140,7 +147,8 @@ impl Detector {
         let (lowest, change) = self.lowest_block.filter(|(lowest, _)| *lowest <= mean).unwrap_or((mean, self.change));
         self.lowest_block = Some((lowest, change));
         let noise = config.drift_noise * change * (2.0 / n).sqrt();
-        self.rising >= config.drift_blocks && mean - lowest > noise.max(config.drift_share * self.progress())
+        self.rising >= config.drift_blocks
+            && mean - lowest > noise.max(config.drift_share * self.counted_progress(pace))
     }
 
     /// Whether nothing points to a fault in the making.

@@ -79,7 +79,7 @@ pub struct GeneralistLearnConfig {
 
 impl Default for GeneralistLearnConfig {
     fn default() -> Self {
-        GeneralistLearnConfig { groups: 32, updates: 400, average: 0.98, score_every: 10, score_seeds: 2 }
+        GeneralistLearnConfig { groups: 32, updates: 600, average: 0.98, score_every: 20, score_seeds: 2 }
     }
 }
 
@@ -87,7 +87,7 @@ impl Default for GeneralistConfig {
     fn default() -> Self {
         GeneralistConfig {
             seed: 0,
-            tasks: DistributionConfig { max_flops: 5e8, steps: (32, 4000), ..DistributionConfig::default() },
+            tasks: DistributionConfig::default(),
             bank: BankConfig::default(),
             learn: GeneralistLearnConfig::default(),
             masks: Masks::default(),

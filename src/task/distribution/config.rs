@@ -107,13 +107,13 @@ impl Default for DistributionConfig {
     fn default() -> Self {
         DistributionConfig {
             families: FamilyWeights::default(),
-            max_flops: 2e9,
-            steps: (96, 4000),
+            max_flops: 5e8,
+            steps: (32, 4000),
             power_law_steps: (96, 10_000),
-            examples: (100, 4000),
+            examples: (100, 8000),
             layers: (1, 4),
             width: (8, 96),
-            noisy: 0.65,
+            noisy: 0.45,
         }
     }
 }
