@@ -231,6 +231,9 @@ fn the_manifest_is_an_indexed_job() {
     let told = succeeds(shell(dir.path(), command[2]).env("JOB_COMPLETION_INDEX", "4"));
     assert!(told.starts_with("share 4 of 5: "), "{told}");
     assert!(dir.path().join("run-shares/4/results.jsonl").exists());
+    let misnamed = lrpilot(dir.path(), &args[..9]).args(["--name", "My_Job", "--"]).args(COMPARE).output().unwrap();
+    assert_eq!(misnamed.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&misnamed.stderr).contains("My_Job"));
 }
 
 #[test]

@@ -29,6 +29,10 @@ ATTEMPTS = 3
 SHARE = "share"
 Files = dict[str, bytes]
 
+# Loaded before any fork: between fork and exec, a process with other threads must not load anything.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1
+
 
 def compare(
     *policies: str,
@@ -97,9 +101,7 @@ def compare(
     return comparison
 
 
-def _do_shares(
-    words: list[str], folders: list[Path], files: Files, deadline: float, cpus: int, program: str
-) -> None:
+def _do_shares(words: list[str], folders: list[Path], files: Files, deadline: float, cpus: int, program: str) -> None:
     """Do what is not yet in the shares' folders, one task for each processor of the cluster at a time."""
     of = str(len(folders))
     work = [[*words, "--out", SHARE, "--index", str(index), "--of", of] for index in range(len(folders))]
@@ -145,9 +147,10 @@ def _do_share(program: str, words: list[str], files: Files, cpus: int) -> Files:
 
 
 def _run(program: str, words: list[str], **settings: Any) -> None:
-    end = _end_with_parent if sys.platform == "linux" else None
+    """Wait for the program; what it says of an error becomes the exception's message."""
+    settings |= {"stdin": subprocess.DEVNULL, "capture_output": True, "preexec_fn": _end_with_parent}
     try:
-        done = subprocess.run([program, *words], stdin=subprocess.DEVNULL, capture_output=True, preexec_fn=end, **settings)
+        done = subprocess.run([program, *words], check=False, **settings)
     except FileNotFoundError as error:
         raise RuntimeError(f"{program} is not there: {error}; install it with `cargo install lrpilot`") from error
     if done.returncode != 0:
@@ -156,9 +159,9 @@ def _run(program: str, words: list[str], **settings: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """Have Linux kill the program together with the worker that waits for it; else it would go on unseen."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    """Have Linux kill the program together with the process that waits for it; else it would go on unseen."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _do_all(

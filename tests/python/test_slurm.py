@@ -24,7 +24,10 @@ MISSING = [name for name in [*DAEMONS, "sbatch"] if shutil.which(name, path=PATH
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"Slurm is not installed: no {', '.join(MISSING)}"),
     pytest.mark.skipif(os.geteuid() != 0, reason="the daemons of Slurm want to be started by root"),
-    pytest.mark.skipif(not PROGRAM.exists(), reason=f"{PROGRAM} is not built: cargo build --bin lrpilot"),
+    pytest.mark.skipif(
+        not PROGRAM.exists(),
+        reason=f"{PROGRAM} is not built: cargo build --bin lrpilot",
+    ),
 ]
 
 CONFIG = """\
@@ -47,8 +50,21 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs=2
 PartitionName=all Nodes=ALL Default=YES
 """
 
-SETTINGS = ["task.horizon=1", "learn.epochs=100", "learn.environments=1", "learn.candidates=1", "learn.selection_seeds=1"]
-COMPARE = ["compare", "policy/policy.safetensors", "--task", "noisy-quadratic", "--set", "task.horizon=600"]
+SETTINGS = [
+    "task.horizon=1",
+    "learn.epochs=100",
+    "learn.environments=1",
+    "learn.candidates=1",
+    "learn.selection_seeds=1",
+]
+COMPARE = [
+    "compare",
+    "policy/policy.safetensors",
+    "--task",
+    "noisy-quadratic",
+    "--set",
+    "task.horizon=600",
+]
 COMPARE += ["--budget", "60000", "--evaluation-seeds", "2", "--out", "run"]
 
 
@@ -65,21 +81,35 @@ def slurm():
         (folder / "bin/lrpilot").symlink_to(PROGRAM)
         config = CONFIG.format(folder=folder, host=socket.gethostname().split(".")[0], ports=free_ports())
         (folder / "slurm.conf").write_text(config)
-        env = {**os.environ, "SLURM_CONF": f"{folder}/slurm.conf", "PATH": f"{folder}/bin:{PATH}"}
+        env = {
+            **os.environ,
+            "SLURM_CONF": f"{folder}/slurm.conf",
+            "PATH": f"{folder}/bin:{PATH}",
+        }
 
         def run(*words):
             return subprocess.run(words, cwd=folder, env=env, check=True, capture_output=True, text=True).stdout
 
-        names = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+        names = {
+            "key-file": "key",
+            "socket": "socket",
+            "pid-file": "pid",
+            "log-file": "log",
+            "seed-file": "seed",
+        }
         munged = [f"--{option}={folder}/munge.{ending}" for option, ending in names.items()]
-        daemons = [["munged", "--foreground", "--force", *munged], ["slurmctld", "-D"], ["slurmd", "-D"]]
+        daemons = [
+            ["munged", "--foreground", "--force", *munged],
+            ["slurmctld", "-D"],
+            ["slurmd", "-D"],
+        ]
         started = []
         try:
             for words in daemons:
                 with (folder / f"{words[0]}.told").open("w") as told:
                     started.append(subprocess.Popen(words, env=env, stdout=told, stderr=told))
                 wait_until(lambda: (folder / "munge.socket").exists())
-            wait_until(lambda: "idle" in subprocess.run(["sinfo"], env=env, capture_output=True, text=True).stdout)
+            wait_until(lambda: "idle" in run("sh", "-c", "sinfo || true"))
             yield folder, run
         finally:
             for daemon in reversed(started):
@@ -127,5 +157,11 @@ def test_a_killed_task_is_requeued_and_goes_on(slurm):
     assert 3 <= before < done(1), "the task was not killed in the midst of its work"
     merge = next(line for line in script.splitlines() if "lrpilot runs merge" in line)
     run("sh", "-c", merge.removeprefix("#"))
-    for name in ["config.toml", "results.jsonl", "comparison.json", "comparison.csv", "report.html"]:
+    for name in [
+        "config.toml",
+        "results.jsonl",
+        "comparison.json",
+        "comparison.csv",
+        "report.html",
+    ]:
         assert (folder / "run" / name).read_bytes() == (folder / "whole" / name).read_bytes(), name

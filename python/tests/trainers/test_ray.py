@@ -12,7 +12,7 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 
-import lrpilot.ray  # noqa: E402
+import lrpilot.ray
 
 BUILT = pathlib.Path(__file__).parents[3] / "target/debug/lrpilot"
 PROGRAM = os.environ.get("LRPILOT_PROGRAM") or shutil.which("lrpilot") or (str(BUILT) if BUILT.exists() else None)

@@ -23,7 +23,7 @@ pub struct ResumeArgs {
 /// Go on with the run in the folder; a finished one is left alone.
 ///
 /// # Errors
-/// [`Error::Usage`] if the folder holds no run or does not say how it was begun, and those of the command itself.
+/// [`Error::Usage`] if the folder holds no run, or does not say how it was begun; those of the command itself.
 pub fn run(args: &ResumeArgs, global: &GlobalArgs) -> Result<()> {
     let shown = args.dir.display();
     let Some(info) = RunInfo::read(&RunFiles::new(&args.dir).info())? else {
@@ -55,7 +55,7 @@ pub(super) const OUT: &str = "--out";
 /// Become the program that goes on with the run of `command` in `directory`, with the options given now.
 ///
 /// # Errors
-/// [`Error::Io`] naming the directory, e.g. if it is not there on this machine.
+/// [`Error::Usage`] if the directory is not on this machine, [`Error::Io`] if the program cannot be started.
 pub(super) fn go_on(command: CommandLine, directory: &Path, global: &GlobalArgs) -> Result<()> {
     let command = with_options(command, global).resuming();
     if !directory.is_dir() {
