@@ -79,7 +79,8 @@ def compare(
     ConfigError
         If `shares`, `deadline` or `cpus` is not above 0, or the folders hold another experiment.
     RuntimeError
-        If a share failed three times, or the shares cannot be put together; what was done is kept.
+        If a share failed three times, or the program refuses to put the shares together, for example because a policy
+        has changed since; what was done is kept.
 
     Examples
     --------
@@ -91,8 +92,9 @@ def compare(
         if not value > 0:
             raise ConfigError(f"{name}: {value} is not above 0; give at least 1")
     words = ["compare", *policies, "--task", task, *options]
-    if _begun(Path(out), [*words, "--out", out]):
-        _run(program, ["runs", "resume", out])
+    whole = [*words, "--out", out]
+    if _begun(Path(out), whole):
+        _run(program, [*whole, "--resume"])
     else:
         folders = [Path(f"{out}-shares", str(index)) for index in range(shares)]
         _do_shares(words, folders, _files([*policies, task, *options]), deadline, cpus, program)

@@ -176,7 +176,7 @@ fn k8s(args: &K8sArgs, split: &Split) -> Result<String> {
                     "image": args.image,
                     "command": ["/bin/sh", "-c", split.script("JOB_COMPLETION_INDEX")],
                     "workingDir": mount,
-                    "resources": { "requests": { "cpu": "1" } },
+                    "resources": { "requests": { "cpu": "1" }, "limits": { "cpu": "1" } },
                     "volumeMounts": [{ "name": "runs", "mountPath": mount }],
                 }],
                 "volumes": [{ "name": "runs", "persistentVolumeClaim": { "claimName": args.claim } }],

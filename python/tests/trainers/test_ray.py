@@ -19,6 +19,7 @@ PROGRAM = os.environ.get("LRPILOT_PROGRAM") or shutil.which("lrpilot") or (str(B
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="the program is not built: cargo build --bin lrpilot")
 
 SMALL = ["task.horizon=1", "learn.epochs=100", "learn.environments=1", "learn.candidates=1", "learn.selection_seeds=1"]
+SMALL = [word for setting in [*SMALL, "ppo.n_steps=1"] for word in ("--set", setting)]
 OPTIONS = ["--set", "task.horizon=1", "--evaluation-seeds", "2"]
 POLICY = "policy/policy.safetensors"
 
@@ -34,8 +35,7 @@ def cluster():
 def whole(tmp_path_factory):
     """A folder with a policy and the run of a single process, which is called `run` while it works."""
     folder = tmp_path_factory.mktemp("whole")
-    settings = [word for setting in [*SMALL, "ppo.n_steps=1"] for word in ("--set", setting)]
-    lrpilot_program(folder, "learn", "noisy-quadratic", "--out", "policy", *settings)
+    lrpilot_program(folder, "learn", "noisy-quadratic", "--out", "policy", *SMALL)
     lrpilot_program(folder, "compare", POLICY, "--task", "noisy-quadratic", *OPTIONS, "--out", "run")
     return folder
 
@@ -140,3 +140,11 @@ def test_another_experiment_is_refused(cluster, folder):
         compare(shares=0)
     with pytest.raises(RuntimeError, match="/no/such/program is not there"):
         compare(program="/no/such/program")
+    # The words are the same, the policy is not: neither the run nor its shares are taken for those of another one.
+    lrpilot_program(folder, "learn", "noisy-quadratic", "--out", "other", "--seed", "9", *SMALL)
+    shutil.copy(folder / "other/policy.safetensors", folder / POLICY)
+    with pytest.raises(RuntimeError, match=r"policies \(sha256\) = "):
+        compare()
+    shutil.rmtree(folder / "run")
+    with pytest.raises(RuntimeError, match=r"policies \(sha256\) = "):
+        compare()

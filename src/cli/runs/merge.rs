@@ -79,7 +79,8 @@ impl FinishedShare {
         };
         if info.state != RunState::Finished {
             let message = format!("share {index} of {of} in {shown} is not finished");
-            return Err(Error::usage(message, format!("go on with: lrpilot runs resume {shown}")));
+            let resume = CommandLine::new("runs").argument("resume").argument(dir);
+            return Err(Error::usage(message, format!("go on with: {resume}")));
         }
         let Some(invocation) = info.invocation.take() else {
             let message = format!("{shown} does not say word by word how it was begun");
