@@ -3,6 +3,7 @@
 use super::GlobalArgs;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The flag that goes on with a run.
@@ -24,6 +25,21 @@ impl CommandLine {
     /// The command line of this process, as typed.
     pub fn typed() -> Self {
         CommandLine { words: std::env::args_os().skip(1).collect() }
+    }
+
+    /// The command line with these words behind the program's name.
+    pub fn of_words(words: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        CommandLine { words: words.into_iter().map(Into::into).collect() }
+    }
+
+    /// The words behind the program's name.
+    pub fn words(&self) -> &[OsString] {
+        &self.words
+    }
+
+    /// The words as text; `None` if one is not UTF-8.
+    pub fn texts(&self) -> Option<Vec<String>> {
+        self.words.iter().map(|word| word.to_str().map(str::to_owned)).collect()
     }
 
     /// A subcommand without arguments.
@@ -76,6 +92,65 @@ impl CommandLine {
         let mut at = 0..;
         self.words.retain(|word| at.next().is_some_and(|i| i >= options) || word != RESUME);
         self
+    }
+
+    /// The command without an option and its value.
+    ///
+    /// ```
+    /// use lrpilot::cli::command::CommandLine;
+    /// let command = CommandLine::of_words(["compare", "p", "--index=2", "--of", "3", "--", "--of"]);
+    /// assert_eq!(command.without("--of").without("--index").to_string(), "lrpilot compare p -- --of");
+    /// ```
+    pub fn without(mut self, flag: &str) -> Self {
+        if let Some(at) = self.place(flag) {
+            self.words.drain(at);
+        }
+        self
+    }
+
+    /// The command with another value of an option, in the place of the one it has, else behind the other options.
+    ///
+    /// ```
+    /// use lrpilot::cli::command::CommandLine;
+    /// let command = CommandLine::of_words(["compare", "--out=here", "--resume"]);
+    /// assert_eq!(command.with("--out", "there").to_string(), "lrpilot compare --out there --resume");
+    /// ```
+    pub fn with(mut self, flag: &str, value: impl Into<OsString>) -> Self {
+        let at = self.place(flag).unwrap_or(self.options_end()..self.options_end());
+        self.words.splice(at, CommandLine::of_words([] as [&str; 0]).option(flag, value).words);
+        self
+    }
+
+    /// The value of an option.
+    pub fn value(&self, flag: &str) -> Option<&OsStr> {
+        let words = &self.words[self.place(flag)?];
+        match words {
+            [_, value] => Some(value),
+            _ => words[0].to_str()?.split_once('=').map(|(_, value)| OsStr::new(value)),
+        }
+    }
+
+    /// The text of the command before an option, and what stands behind the option's value, which may be nothing.
+    ///
+    /// ```
+    /// use lrpilot::cli::command::CommandLine;
+    /// let command = CommandLine::of_words(["compare", "my policy", "--out", "there", "--seed", "3"]);
+    /// assert_eq!(command.around("--out"), ("lrpilot compare 'my policy'".into(), " --seed 3".into()));
+    /// ```
+    pub fn around(&self, flag: &str) -> (String, String) {
+        let at = self.place(flag).unwrap_or(self.options_end()..self.options_end());
+        let before = CommandLine { words: self.words[..at.start].to_vec() };
+        let behind = self.words[at.end..].iter().map(|word| format!(" {}", quote(word))).collect();
+        (before.to_string(), behind)
+    }
+
+    /// Where an option and its value are: `--flag value`, or `--flag=value` as one word.
+    fn place(&self, flag: &str) -> Option<Range<usize>> {
+        let end = self.options_end();
+        let joined = format!("{flag}=");
+        let starts = |word: &OsString| word.as_encoded_bytes().starts_with(joined.as_bytes());
+        let at = self.words[..end].iter().position(|word| word == flag || starts(word))?;
+        Some(at..if starts(&self.words[at]) { at + 1 } else { (at + 2).min(end) })
     }
 
     /// How many words come before `--`, after which nothing is an option.

@@ -4,11 +4,10 @@ use super::{GlobalArgs, context, error::print, output, run_folder};
 use crate::Result;
 use crate::record::Kind;
 use crate::report::terminal;
-use crate::run::compare::tuning_seeds;
+use crate::run::compare::{Share, run_share, tuning_seeds};
 use crate::run::learner::Learner;
 use crate::run::stop::StopFlag;
 use crate::run::{CompareOptions, PolicyGroup, compare};
-use crate::store::files::RunFiles;
 use crate::store::identity::sha256_hex;
 use crate::store::journal::Store;
 use crate::store::run_info::RunKind;
@@ -40,6 +39,12 @@ pub struct CompareArgs {
     /// Epochs that tuning each method may spend [default: what the policy spent].
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u64).range(1..))]
     pub budget: Option<u64>,
+    /// Do only share I of the jobs, counted from 0; `lrpilot runs merge` puts the shares together.
+    #[arg(long, value_name = "I", requires = "of")]
+    pub index: Option<usize>,
+    /// Shares into which the jobs are split, each for a process and a folder of its own.
+    #[arg(long, value_name = "N", requires = "index")]
+    pub of: Option<usize>,
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
@@ -51,11 +56,22 @@ pub struct CompareArgs {
     pub set: Vec<String>,
 }
 
+impl CompareArgs {
+    /// The share that is to be done alone, if only one is.
+    ///
+    /// # Errors
+    /// As [`Share::new`].
+    pub fn share(&self) -> Result<Option<Share>> {
+        self.index.zip(self.of).map(|(index, of)| Share::new(index, of)).transpose()
+    }
+}
+
 /// Compare the policy with the usual schedules.
 ///
 /// # Errors
-/// As [`compare()`].
+/// As [`compare()`], [`run_share`] and [`CompareArgs::share`].
 pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
+    let share = args.share()?;
     let config = context::load_config(&args.task, &args.set, args.seed)?;
     let source: Arc<dyn TaskSource> = context::source(&config, global)?;
     let spec = source.spec();
@@ -68,10 +84,13 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
     let untrained = Learner::untrained(&config, &source)?;
     let hashes = policies.iter().map(|p| Ok(sha256_hex(&p.to_bytes()?))).collect::<Result<Vec<_>>>()?;
     let budget = args.budget.unwrap_or(spent);
-    let info = run_folder::describe(RunKind::Compare, run_folder::title(&spec.name))
+    let mut info = run_folder::describe(RunKind::Compare, run_folder::title(&spec.name))
         .with_option("policies (sha256)", hashes.join(", "))
         .with_option("budget", budget)
         .with_option("evaluation-seeds", args.evaluation_seeds);
+    if let Some(share) = share {
+        info = info.with_option("index", share.index()).with_option("of", share.of());
+    }
     let command = info.command.clone();
     let options = CompareOptions {
         policies: vec![
@@ -85,17 +104,21 @@ pub fn run(args: &CompareArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<(
     };
     // What would stop the comparison is said before a folder is made.
     tuning_seeds(options.budget_epochs, spec)?;
-    let comparison = run_folder::work_in(&args.out, info, &config.to_toml()?, args.resume, |files, info| {
+    let told = run_folder::work_in(&args.out, info, &config.to_toml()?, args.resume, |files, info| {
         let store = Store::open(&files.results())?;
         let progress = context::stoppable(global, stop)?;
         let host = context::host();
         let around = context::run_context(&*progress, stop, &host);
+        if let Some(share) = share {
+            let jobs = context::on_threads(global, || run_share(&*source, &options, share, store, &around))?;
+            return Ok(format!("share {} of {}: {jobs} jobs", share.index(), share.of()));
+        }
         let (comparison, _) = context::on_threads(global, || compare(&*source, &options, Some(store), &around))?;
         output::write_comparison(files, &comparison)?;
         output::write_insight(files, &config, &source, &options.policies[0].policies[0])?;
         output::write_report(files, info)?;
-        Ok(comparison)
+        let table = terminal::text(&comparison, args.wide);
+        Ok(format!("{}\nreport: {}", table.trim_end_matches('\n'), files.report().display()))
     })?;
-    print(&terminal::text(&comparison, args.wide))?;
-    print(&format!("report: {}", RunFiles::new(&args.out).report().display()))
+    print(&told)
 }

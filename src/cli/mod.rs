@@ -23,6 +23,7 @@ pub mod schedule;
 pub mod schedule_arg;
 pub mod signals;
 pub mod suite;
+pub mod sweep;
 pub mod tasks;
 pub mod tasks_sample;
 pub mod text;
@@ -107,8 +108,11 @@ pub enum Command {
     Tasks(tasks::TasksArgs),
     /// List, check or download data sets.
     Data(data::DataArgs),
-    /// List run folders and what has become of them.
+    /// List run folders and what has become of them, go on with one, put shares together.
     Runs(runs::RunsArgs),
+    /// Write the job of a cluster that splits a comparison over several machines.
+    #[command(subcommand)]
+    Sweep(sweep::SweepCommand),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
 }
@@ -132,7 +136,8 @@ pub fn run(cli: Cli, stop: &StopFlag) -> Result<()> {
         Command::Config(args) => config::run(&args),
         Command::Tasks(args) => tasks::run(&args, &global),
         Command::Data(args) => data::run(&args, &global),
-        Command::Runs(args) => runs::run(&args),
+        Command::Runs(args) => runs::run(&args, &global),
+        Command::Sweep(command) => sweep::run(&command),
         Command::Completions(args) => completions::run(&args),
     };
     done.map_err(|e| error::with_commands(e, &global))

@@ -1,30 +1,53 @@
 //! `lrpilot runs`: run folders and what has become of them.
 
-use super::{error::print, run_folder};
+pub mod merge;
+pub mod resume;
+
+use super::{GlobalArgs, error::print, run_folder};
 use crate::store::files::{CONFIG_FILE, POLICY_FOLDERS, RunFiles};
 use crate::store::folder::kind_without_info;
 use crate::store::lock::RunLock;
 use crate::store::run_info::{RunInfo, RunKind, RunState};
 use crate::{Error, Result};
-use clap::Args;
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `runs`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  lrpilot runs runs")]
+#[command(after_help = "Example:\n  lrpilot runs runs", args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
+    /// What to do besides listing.
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
     /// Folder with run folders in it.
     #[arg(value_name = "DIR", default_value = "runs")]
     pub dir: PathBuf,
 }
 
-/// Print one line per run folder in the folder, by name.
+/// The subcommands of `runs`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Go on with the run in a folder, by the command that began it.
+    Resume(resume::ResumeArgs),
+    /// Put the shares of a comparison together and finish it.
+    Merge(merge::MergeArgs),
+}
+
+/// Print one line per run folder in the folder, by name; or do what the subcommand says.
 ///
 /// # Errors
-/// [`Error::Io`] if a folder cannot be read.
-pub fn run(args: &RunsArgs) -> Result<()> {
+/// [`Error::Io`] if a folder cannot be read; those of the subcommand.
+pub fn run(args: &RunsArgs, global: &GlobalArgs) -> Result<()> {
+    match &args.command {
+        None => list(args),
+        Some(RunsCommand::Resume(args)) => resume::run(args, global),
+        Some(RunsCommand::Merge(args)) => merge::run(args, global),
+    }
+}
+
+fn list(args: &RunsArgs) -> Result<()> {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["run", "command", "runs", "updates", "policy", "report", "state"]);
     let folders = run_folders(&args.dir)?;

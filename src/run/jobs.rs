@@ -14,6 +14,8 @@ pub struct Jobs<'a> {
     source: &'a dyn TaskSource,
     store: Option<Store<RunRecord>>,
     done: HashMap<String, RunRecord>,
+    /// Identities of the jobs in the order in which they were asked for.
+    asked: Vec<String>,
     context: RunContext<'a>,
 }
 
@@ -25,7 +27,7 @@ impl<'a> Jobs<'a> {
     pub fn new(source: &'a dyn TaskSource, store: Option<Store<RunRecord>>, context: RunContext<'a>) -> Result<Self> {
         let records = store.as_ref().map(Store::read_all).transpose()?.unwrap_or_default();
         let done = records.into_iter().map(|r| (r.job_id.clone(), r)).collect();
-        Ok(Jobs { source, store, done, context })
+        Ok(Jobs { source, store, done, asked: Vec::new(), context })
     }
 
     /// Go on with another task and its progress, with the same store.
@@ -44,6 +46,7 @@ impl<'a> Jobs<'a> {
     /// As the task's; [`Error::Interrupted`] if stopped, with everything finished so far stored.
     pub fn run(&mut self, jobs: &[JobSpec]) -> Result<Vec<RunRecord>> {
         let ids: Vec<String> = jobs.iter().map(JobSpec::id).collect::<Result<_>>()?;
+        self.asked.extend(ids.iter().cloned());
         let (source, context) = (self.source, self.context);
         let epochs = source.spec().horizon as u64;
         let missing: Vec<usize> = (0..jobs.len()).filter(|i| !self.done.contains_key(&ids[*i])).collect();
@@ -62,5 +65,18 @@ impl<'a> Jobs<'a> {
         })?;
         let of = |id: &String| self.done.get(id).cloned().ok_or_else(|| Error::Bug(format!("job {id} was not run")));
         ids.iter().map(of).collect()
+    }
+
+    /// Order the records of the store as their jobs were asked for, so that its bytes tell nothing of threads, of
+    /// interruptions and of which process did what. Records that nobody asked for stay, behind the others.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the store is then as it was.
+    pub fn put_in_order(self) -> Result<()> {
+        let Some(store) = self.store else { return Ok(()) };
+        let place: HashMap<&String, usize> = self.asked.iter().enumerate().rev().map(|(i, id)| (id, i)).collect();
+        let mut records = store.read_all()?;
+        records.sort_by_key(|record| place.get(&record.job_id).copied().unwrap_or(usize::MAX));
+        store.replace(&records)
     }
 }

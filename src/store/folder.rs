@@ -199,9 +199,7 @@ pub fn kind_without_info(files: &RunFiles, config: &str) -> Result<Option<RunKin
 /// [`Error::Config`] naming the first key that differs.
 pub fn same_config(path: &Path, before: &str, now: &str) -> Result<()> {
     let place = path.display().to_string();
-    let theirs: toml::Table = crate::settings::parse(before, &place)?;
-    let ours: toml::Table = crate::settings::parse(now, "configuration")?;
-    match first_difference(&toml::Value::Table(theirs), &toml::Value::Table(ours)) {
+    match config_difference(&place, before, "configuration", now)? {
         None => Ok(()),
         Some((key, before, now)) => Err(Error::config(
             place,
@@ -209,6 +207,21 @@ pub fn same_config(path: &Path, before: &str, now: &str) -> Result<()> {
             "resume with the same configuration, or choose another folder",
         )),
     }
+}
+
+/// The first key in which two configurations differ, with both values. The places are named where one cannot be read.
+///
+/// # Errors
+/// [`Error::Config`].
+pub(crate) fn config_difference(
+    place: &str,
+    a: &str,
+    other: &str,
+    b: &str,
+) -> Result<Option<(String, String, String)>> {
+    let a: toml::Table = crate::settings::parse(a, place)?;
+    let b: toml::Table = crate::settings::parse(b, other)?;
+    Ok(first_difference(&toml::Value::Table(a), &toml::Value::Table(b)))
 }
 
 /// The first key (in alphabetical order) whose values differ, with both values.

@@ -8,6 +8,7 @@
 //! Only [`Store::sync`] waits for the disk; a power cut may lose what was appended since, which is then computed again.
 //! Call it before writing anything that takes the records for granted, such as a checkpoint.
 
+use crate::store::atomic::write_atomic;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -92,8 +93,7 @@ impl<R: Serialize + DeserializeOwned> Store<R> {
     /// [`Error::Io`], e.g. disk full; the file then ends with the last whole record. [`Error::Bug`] if the record
     /// cannot be JSON.
     pub fn append(&mut self, record: &R) -> Result<()> {
-        let json = serde_json::to_string(record).map_err(|e| Error::Bug(format!("record is not JSON: {e}")))?;
-        let line = format!("{{\"crc32c\":\"{:08x}\",\"record\":{json}}}\n", crc32c::crc32c(json.as_bytes()));
+        let line = line_of(record)?;
         let end = self.end();
         let written = self.file.seek(SeekFrom::Start(end)).and_then(|_| self.file.write_all(line.as_bytes()));
         if let Err(e) = written {
@@ -122,6 +122,27 @@ impl<R: Serialize + DeserializeOwned> Store<R> {
         self.file.set_len(self.end()).map_err(|e| Error::io(&self.path, e))
     }
 
+    /// End the work with `records` in the place of everything that the file holds, whole or not at all.
+    ///
+    /// ```
+    /// use lrpilot::store::journal::{Store, read};
+    /// let dir = tempfile::tempdir().unwrap();
+    /// let path = dir.path().join("results.jsonl");
+    /// let mut store = Store::open(&path)?;
+    /// store.append(&2)?;
+    /// store.append(&1)?;
+    /// store.replace(&[1, 2])?;
+    /// assert_eq!(read::<i32>(&path)?, [1, 2]);
+    /// # Ok::<(), lrpilot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Store::append`]; the file is then as it was.
+    pub fn replace(self, records: &[R]) -> Result<()> {
+        let lines = records.iter().map(line_of).collect::<Result<String>>()?;
+        write_atomic(&self.path, lines.as_bytes())
+    }
+
     /// All records in the order of appending.
     ///
     /// # Errors
@@ -133,6 +154,11 @@ impl<R: Serialize + DeserializeOwned> Store<R> {
     fn end(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
+}
+
+fn line_of<R: Serialize>(record: &R) -> Result<String> {
+    let json = serde_json::to_string(record).map_err(|e| Error::Bug(format!("record is not JSON: {e}")))?;
+    Ok(format!("{{\"crc32c\":\"{:08x}\",\"record\":{json}}}\n", crc32c::crc32c(json.as_bytes())))
 }
 
 /// The records of a store that may be in use elsewhere. Reads only: a torn or corrupt tail is left out, not cut off.

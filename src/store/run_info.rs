@@ -52,6 +52,15 @@ pub enum RunState {
     },
 }
 
+/// How a process was started, for another to be started like it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invocation {
+    /// The words behind the program's name, without the request to resume.
+    pub arguments: Vec<String>,
+    /// The working directory, in which paths among the words are meant.
+    pub directory: String,
+}
+
 /// The content of `run.json`.
 ///
 /// A folder of version 0.1.0 has no such file.
@@ -80,6 +89,9 @@ pub struct RunInfo {
     pub resume: String,
     /// The working directory in which both command lines are meant, quoted for a shell.
     pub directory: String,
+    /// The same command word by word; `None` where a word is not UTF-8, and in folders of version 0.2.0 and before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation: Option<Invocation>,
     /// Processor, cores and operating system.
     pub machine: String,
     /// How far the run is.
@@ -98,6 +110,7 @@ impl RunInfo {
             command: String::new(),
             resume: String::new(),
             directory: String::new(),
+            invocation: None,
             machine: String::new(),
             state: RunState::Running,
         }

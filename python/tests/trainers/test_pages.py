@@ -5,7 +5,7 @@ import warnings
 import pytest
 from test_examples import check_docstrings, check_page
 
-MODULES = {"lrpilot.hf": ["transformers", "accelerate"], "lrpilot.lightning": ["lightning"]}
+MODULES = {"lrpilot.hf": ["transformers", "accelerate"], "lrpilot.lightning": ["lightning"], "lrpilot.ray": ["ray"]}
 
 
 @pytest.fixture(autouse=True)

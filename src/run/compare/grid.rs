@@ -7,7 +7,7 @@ use crate::rng;
 use crate::run::job::JobSpec;
 use crate::run::jobs::Jobs;
 use crate::run::trial::Record;
-use crate::task::TaskSpec;
+use crate::task::{TaskSource, TaskSpec};
 use crate::{Error, Result, limits};
 use lrpilot_core::Schedule;
 use lrpilot_core::schedule::{GreedyLr, MetricDriven, OpenLoop, Plateau};
@@ -34,6 +34,11 @@ impl Family {
             Shape::OpenLoop(schedule) => Schedule::OpenLoop { schedule: schedule.clone(), lr },
             Shape::Metric(schedule) => Schedule::Metric { schedule: schedule.clone(), lr },
         }
+    }
+
+    /// Name of the schedule with its tuned initial LR.
+    pub fn tuned_name(&self) -> String {
+        format!("{} (tuned)", self.name)
     }
 
     /// The constant LR, which any schedule worth its name should beat.
@@ -82,10 +87,8 @@ pub(super) fn tuning_seed_list(seed: u64, count: usize) -> Vec<u64> {
     (0..count).map(|s| rng::tuning_seed(seed, s as u64)).collect()
 }
 
-/// The grid's LR with the smallest mean final validation-B loss; a diverged run counts as ten times chance.
-pub(super) fn tune(jobs: &mut Jobs<'_>, name: &str, family: &Family, seeds: &[u64], spec: &TaskSpec) -> Result<f64> {
-    let lrs = log_grid(spec.lr_bounds, GRID_POINTS);
-    let source = jobs.source();
+/// A job for each LR of the grid and each of `seeds`, LR by LR.
+pub(super) fn grid_jobs(source: &dyn TaskSource, name: &str, family: &Family, seeds: &[u64]) -> Vec<JobSpec> {
     let job = |lr: f64, seed: u64| JobSpec {
         task: source.identity(),
         stage: Stage::Tune,
@@ -96,9 +99,17 @@ pub(super) fn tune(jobs: &mut Jobs<'_>, name: &str, family: &Family, seeds: &[u6
         policy_seed: None,
         record: Record::Final,
     };
-    let grid_jobs: Vec<JobSpec> = lrs.iter().flat_map(|lr| seeds.iter().map(|seed| job(*lr, *seed))).collect();
-    let records = jobs.run(&grid_jobs)?;
-    let sums = records.chunks(seeds.len()).map(|runs| runs.iter().map(|r| r.penalised_loss(spec.chance_loss)).sum());
+    let lrs = log_grid(source.spec().lr_bounds, GRID_POINTS);
+    lrs.into_iter().flat_map(|lr| seeds.iter().map(move |seed| (lr, *seed))).map(|(lr, seed)| job(lr, seed)).collect()
+}
+
+/// The grid's LR with the smallest mean final validation-B loss; a diverged run counts as ten times chance. `grid` is what
+/// [`grid_jobs`] makes.
+pub(super) fn tune(jobs: &mut Jobs<'_>, grid: &[JobSpec], spec: &TaskSpec) -> Result<f64> {
+    let lrs = log_grid(spec.lr_bounds, GRID_POINTS);
+    let records = jobs.run(grid)?;
+    let seeds = grid.len() / GRID_POINTS;
+    let sums = records.chunks(seeds).map(|runs| runs.iter().map(|r| r.penalised_loss(spec.chance_loss)).sum());
     let best = lrs.iter().zip(sums).min_by(|a: &(_, f64), b| a.1.total_cmp(&b.1)).map(|(lr, _)| *lr);
     best.ok_or_else(|| Error::Bug("an empty grid".into()))
 }

@@ -6,8 +6,10 @@
 mod claims;
 mod controls;
 mod grid;
+mod share;
 
 pub use grid::{log_grid, tuning_seeds};
+pub use share::{Share, run_share};
 
 use crate::Result;
 use crate::record::statistics::estimate;
@@ -21,7 +23,7 @@ use crate::store::journal::Store;
 use crate::task::{TaskSource, TaskSpec};
 use claims::{Wanted, break_even, claims};
 use controls::{hindsight_entry, policy_controls};
-use grid::{Family, GRID_POINTS, families, tune, tuning_seed_list};
+use grid::{Family, GRID_POINTS, families, grid_jobs, tune, tuning_seed_list};
 use lrpilot_core::generalist::NEWEST;
 use lrpilot_core::{Learned, Schedule};
 
@@ -113,6 +115,7 @@ pub fn compare(
         methods.push(result(entry, &records, &spec, options.seed)?);
         runs.extend(records);
     }
+    jobs.put_in_order()?;
     progress.finish(&format!("{} methods on {} fresh seeds", methods.len(), options.evaluation_seeds));
     let rivals: Vec<_> = entries.iter().zip(&methods).filter_map(|(e, m)| Some((m, e.wanted?))).collect();
     let comparison = Comparison {
@@ -167,8 +170,9 @@ fn family_entries(
     tuning_seeds: usize,
     spec: &TaskSpec,
 ) -> Result<[Entry; 2]> {
-    let name = format!("{} (tuned)", family.name);
-    let lr = tune(jobs, &name, family, &tuning_seed_list(options.seed, tuning_seeds), spec)?;
+    let name = family.tuned_name();
+    let grid = grid_jobs(jobs.source(), &name, family, &tuning_seed_list(options.seed, tuning_seeds));
+    let lr = tune(jobs, &grid, spec)?;
     let tuned = Entry {
         name,
         kind: Kind::Tuned,
@@ -177,15 +181,18 @@ fn family_entries(
         wanted: Some(family.wanted),
         variants: vec![(None, family.method(lr))],
     };
-    let default = Entry {
+    Ok([tuned, default_entry(family, spec)])
+}
+
+fn default_entry(family: &Family, spec: &TaskSpec) -> Entry {
+    Entry {
         name: format!("{} (defaults)", family.name),
         kind: Kind::Default,
         epochs_spent: 0,
         initial_lr: Some(spec.default_lr),
         wanted: None,
         variants: vec![(None, family.method(spec.default_lr))],
-    };
-    Ok([tuned, default])
+    }
 }
 
 fn evaluation_jobs(entry: &Entry, options: &CompareOptions<'_>, source: &dyn TaskSource) -> Vec<JobSpec> {
