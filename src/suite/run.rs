@@ -78,7 +78,8 @@ pub fn run(
     if options.controls {
         for (policy, curves) in options.policies.iter().zip(&curves) {
             for (i, (task, runs)) in tasks.iter().zip(&mut runs).enumerate() {
-                let controls = controls_from_other_tasks(&mut work, task, policy, (curves, i), options)?;
+                let next = next_by_number(tasks, i);
+                let controls = controls_from_other_tasks(&mut work, task, policy, (curves, i, next), options)?;
                 runs.methods.extend(controls);
             }
         }
@@ -279,16 +280,23 @@ fn average_curve(tasks: &[Vec<Training>]) -> Vec<f64> {
     (0..points).map(|k| tasks.iter().map(|runs| of_task(runs, k)).sum::<f64>() / tasks.len() as f64).collect()
 }
 
+/// Position of the task with the next number, the first one after the last: the order of `tasks` is that of their cost.
+fn next_by_number(tasks: &[LoadedTask], here: usize) -> usize {
+    let number = |i: &usize| tasks[*i].task.number;
+    let after = (0..tasks.len()).filter(|i| number(i) > number(&here)).min_by_key(number);
+    after.or_else(|| (0..tasks.len()).min_by_key(number)).unwrap_or(here)
+}
+
 /// Controls that need the runs on all tasks: the average of the policy's curves over the tasks, and its curve on the next
 /// task, which is what it does if it is told there what it would be told here. Both start where the policy itself started.
 fn controls_from_other_tasks(
     work: &mut Work<'_>,
     task: &LoadedTask,
     policy: &Contestant,
-    (curves, here): (&[Vec<Training>], usize),
+    (curves, here, next): (&[Vec<Training>], usize, usize),
     options: &SuiteOptions<'_>,
 ) -> Result<Vec<MethodRuns>> {
-    let (average, own, next) = (average_curve(curves), &curves[here], &curves[(here + 1) % curves.len()]);
+    let (average, own, next) = (average_curve(curves), &curves[here], &curves[next]);
     let from_average = |i: usize| average.iter().map(|ln| own[i].first_lr * ln.exp()).collect();
     let from_next = |i: usize| next[i].lrs.iter().map(|lr| own[i].first_lr * lr / next[i].first_lr).collect();
     let mut replay = |what: &str, lrs: &dyn Fn(usize) -> Vec<f64>| -> Result<MethodRuns> {
