@@ -84,10 +84,10 @@ fn draws_are_in_their_ranges() {
         assert!(drawn.flops() <= config.max_flops, "{drawn:?}");
         // An interval is rounded to whole steps, by a third of itself at most.
         let (steps, sizes) = (drawn.steps() as f64, n.sizes);
-        assert!(within(steps, 96.0 * 0.66, 4000.0 * 1.34), "{drawn:?}");
+        assert!(within(steps, 32.0 * 0.66, 4000.0 * 1.34), "{drawn:?}");
         longest = longest.max(drawn.steps());
         let real = matches!(n.data, DataDraw::Table { .. });
-        assert!(sizes.train <= 4000 && (sizes.train >= 100 || real), "{drawn:?}");
+        assert!(sizes.train <= 8000 && (sizes.train >= 100 || real), "{drawn:?}");
         assert!(within(sizes.val_a as f64, 50.0, 1000.0) && sizes.val_b <= 2000 && sizes.test <= 500, "{drawn:?}");
         assert!(sizes.val_b >= 1000 || !matches!(drawn.family(), Family::Synthetic | Family::Regression), "{drawn:?}");
         assert!(n.batch_size <= sizes.train.min(256) && n.batch_size >= 8, "{drawn:?}");
