@@ -71,7 +71,7 @@ fn the_page_shows_which_learning_rates_were_best() {
     let response = |index: u64, best: f64, height: f64| Response {
         index,
         name: "parabola".into(),
-        facts: [None; 9],
+        facts: [None; 8],
         log_losses: LEVELS.iter().map(|level| height * (level - best).powi(2)).collect(),
     };
     let mut store = Store::<Response>::open(&bank).unwrap();

@@ -7,7 +7,7 @@ import struct
 import pytest
 import torch
 
-FEATURES = 36
+FEATURES = 34
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def policy_file(seed):
     """The content of a policy file: the format of `lrpilot_core::schedule::file`, version 3."""
     term = {"coefficient": 0.0, "mean": 0.0}
     spec = {
-        "anchor": {"intercept": 0.0, "terms": [term] * 9, "limit": 1.5, "offset": 0.0},
+        "anchor": {"intercept": 0.0, "terms": [term] * 8, "limit": 1.5, "offset": 0.0},
         "base": {"warmup": 0.0625, "floor": 0.1},
         "residual": {"early": 0.5, "middle": 0.4, "late": 0.5, "low": -3.0, "high": 1.2},
         "start_distance": 0.5,

@@ -6,9 +6,8 @@ use crate::{Error, Measurement, Result, RunSpec};
 use serde::{Deserialize, Serialize};
 
 /// The facts that the regression goes by, in order. Logarithms are decimal: a coefficient is in decades of the learning
-/// rate for a decade of the fact. `log10+ x` is 0 where x < 1. The last is 1 for a linear model, which bears
-/// larger rates than the norms of its one layer tell, otherwise 0.
-pub const ANCHOR_TERMS: [&str; 9] = [
+/// rate for a decade of the fact. `log10+ x` is 0 where x < 1.
+pub const ANCHOR_TERMS: [&str; 8] = [
     "log10 steps",
     "log10 batch size",
     "log10 examples",
@@ -17,7 +16,6 @@ pub const ANCHOR_TERMS: [&str; 9] = [
     "momentum: log10 1/(1 - mu)",
     "adaptive",
     "adaptive: log10 steps",
-    "one layer",
 ];
 
 /// Regression of the anchor: A = A₀·10^r with r = intercept + Σ coefficient·(fact − mean), limited, plus an offset.
@@ -61,7 +59,7 @@ impl AnchorModel {
     /// No regression: A = A₀.
     pub fn plain() -> Self {
         let none = Term { coefficient: 0.0, mean: 0.0 };
-        AnchorModel { intercept: 0.0, terms: vec![none; ANCHOR_TERMS.len()], limit: 2.0, offset: 0.0 }
+        AnchorModel { intercept: 0.0, terms: vec![none; ANCHOR_TERMS.len()], limit: 1.5, offset: 0.0 }
     }
 
     /// The anchor, clamped to the run's bounds; `None` where the probe has no norms.
@@ -111,7 +109,6 @@ impl AnchorModel {
             momentum,
             adaptive,
             decades(steps).zip(adaptive).map(|(steps, adaptive)| adaptive * steps),
-            (!run.groups.is_empty()).then(|| f64::from(u8::from(run.groups.len() == 1))),
         ]
     }
 

@@ -147,7 +147,6 @@ impl GeneralistController {
             epochs: self.run.facts.epochs(),
             residual: self.state.residual,
             base: self.spec.base.at(share),
-            optimizer: self.run.facts.optimizer,
             action: self.state.action,
             rolled_back: self.state.rolled_back,
             batches: k.checked_sub(1).and_then(|last| self.grid.known_steps(last)),

@@ -1,6 +1,6 @@
 //! What a pretrained policy sees: numbers that are the same for a network in other units.
 
-use crate::{Measurement, OptimizerFamily};
+use crate::Measurement;
 use serde::{Deserialize, Serialize};
 
 /// Names of the features, in order. v is the loss on held-back data, ℓ the mean training loss of the interval, L₀ the
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// A feature of something that was not measured is 0, and the `has` feature before it says so. Every feature is clipped
 /// to ±5.
-pub const FEATURES: [&str; 36] = [
+pub const FEATURES: [&str; 34] = [
     "share done",
     "ln(1 - s + 1/50)/2",
     "ln(share of last interval)/2",
@@ -44,8 +44,6 @@ pub const FEATURES: [&str; 36] = [
     "sd/mean of |g|",
     "ln(share since best + 1/50)/2",
     "intervals since best/8",
-    "adaptive",
-    "momentum: log10 1/(1 - mu)",
 ];
 
 /// Features are clipped to ± this.
@@ -72,8 +70,6 @@ pub struct Standing {
     pub residual: f64,
     /// The base b(s).
     pub base: f64,
-    /// The optimizer, where it is known.
-    pub optimizer: Option<OptimizerFamily>,
     /// The last action, clipped to ±1.
     pub action: f64,
     /// Whether the last interval was rolled back.
@@ -160,11 +156,7 @@ impl Memory {
         out.extend(self.training(m, now));
         out.extend(self.gradients(m));
         let since = now.share - self.best_share();
-        let [adaptive, momentum] = optimizer(now.optimizer);
-        out.extend(
-            [(since.max(0.0) + 0.02).ln() / 2.0, self.watched_series(m).since_best / 8.0, adaptive, momentum]
-                .map(|v| v as f32),
-        );
+        out.extend([(since.max(0.0) + 0.02).ln() / 2.0, self.watched_series(m).since_best / 8.0].map(|v| v as f32));
         out.iter_mut().for_each(|v| *v = if v.is_finite() { v.clamp(-CLIP as f32, CLIP as f32) } else { 0.0 });
     }
 
@@ -230,15 +222,6 @@ impl Memory {
         let (Some(s), Some(mean)) = (self.gradient, m.grad_norm_mean) else { return [0.0; 4] };
         let spread = m.grad_norm_sd.map_or(0.0, |sd| sd / (mean + 1e-12 * s.first));
         [1.0, (s.last / s.first).ln(), 2.0 * s.change, spread].map(|v| v as f32)
-    }
-}
-
-/// The last two features.
-fn optimizer(family: Option<OptimizerFamily>) -> [f64; 2] {
-    match family {
-        Some(OptimizerFamily::Sgd { momentum }) => [0.0, -(1.0 - momentum).log10()],
-        Some(_) => [1.0, 0.0],
-        None => [0.0, 0.0],
     }
 }
 

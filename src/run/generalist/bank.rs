@@ -10,8 +10,8 @@ use lrpilot_core::{Policy, Schedule};
 use serde::{Deserialize, Serialize};
 
 /// Levels of the learning rate that are tried, in decades from the measured anchor.
-pub const LEVELS: [f64; 19] =
-    [-1.75, -1.5, -1.25, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75];
+pub const LEVELS: [f64; 17] =
+    [-2.0, -1.75, -1.5, -1.25, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0];
 
 /// How one task answers to the level of the base schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl Response {
     /// ```
     /// use lrpilot::run::generalist::{LEVELS, Response};
     /// let log_losses = LEVELS.iter().map(|level| (level - 0.5).powi(2)).collect();
-    /// let response = Response { index: 0, name: "parabola".into(), facts: [None; 9], log_losses };
+    /// let response = Response { index: 0, name: "parabola".into(), facts: [None; 8], log_losses };
     /// assert_eq!(response.best_level(), 0.5);
     /// ```
     pub fn best_level(&self) -> f64 {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 const TERMS: usize = ANCHOR_TERMS.len();
 /// Largest correction by the regression, in decades.
-const LIMIT: f64 = 2.0;
+const LIMIT: f64 = 1.5;
 /// Parts of the cross-validation.
 const FOLDS: usize = 10;
 
@@ -28,12 +28,11 @@ pub struct Fit {
 ///
 /// ```
 /// use lrpilot::run::generalist::{LEVELS, Response, fit_anchor};
-/// use lrpilot_core::generalist::ANCHOR_TERMS;
 /// // The best level falls by a decade for each decade of steps.
 /// let respond = |i: u64| {
 ///     let log_steps = 2.0 + (i % 5) as f64 * 0.5;
 ///     let best = 3.0 - log_steps;
-///     let mut facts = [Some(0.0); ANCHOR_TERMS.len()];
+///     let mut facts = [Some(0.0); 8];
 ///     facts[0] = Some(log_steps);
 ///     let log_losses = LEVELS.iter().map(|level| (level - best).powi(2)).collect();
 ///     Response { index: i, name: String::new(), facts, log_losses }

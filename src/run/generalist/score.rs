@@ -34,7 +34,7 @@ impl Outcome {
 }
 
 /// Train one network under `schedule`, which chooses its moments of decision where it can, and look at `split` once, at the
-/// end. With `stop_at_divergence`, there is no guard, and an interval that would be rolled back ends the run.
+/// end. With `stop_at_divergence`, an interval that would be rolled back ends the run.
 ///
 /// ```
 /// use lrpilot::{Schedule, Split, TaskSource};
@@ -59,8 +59,7 @@ pub fn run_schedule(
     let (interval, total) = (task.spec().steps_per_interval as u64, task.spec().steps());
     let mut run = task.spec().run();
     run.facts.free_intervals = task.trains_single_steps();
-    let running = schedule.start(&run, &probe)?;
-    let mut running = if stop_at_divergence { running.without_guard() } else { running };
+    let mut running = schedule.start(&run, &probe)?;
     let cap = CAP * probe.loss();
     let (mut done, mut rolled_back) = (0, 0);
     while done < total {

@@ -110,10 +110,10 @@ impl Default for DistributionConfig {
             max_flops: 5e8,
             steps: (32, 4000),
             power_law_steps: (96, 10_000),
-            examples: (100, 8000),
+            examples: (100, 4000),
             layers: (1, 4),
             width: (8, 96),
-            noisy: 0.45,
+            noisy: 0.65,
         }
     }
 }

@@ -124,7 +124,7 @@ fn optimizer(rng: &mut Rng) -> OptimizerSpec {
 
 /// μ with 1 − μ uniform in the logarithm, rounded as people write it.
 fn momentum(rng: &mut Rng) -> f64 {
-    let rest = log_uniform(rng, 0.003, 0.5);
+    let rest = log_uniform(rng, 0.01, 0.5);
     ((1.0 - rest) * 1e4).round() / 1e4
 }
 
@@ -195,8 +195,8 @@ fn regression(rng: &mut Rng) -> DataDraw {
 fn power_law(rng: &mut Rng) -> PowerLawConfig {
     PowerLawConfig {
         dimensions: log_count(rng, 16, 256),
-        capacity: uniform(rng, 0.8, 3.0),
-        source: log_uniform(rng, 0.05, 2.0),
+        capacity: uniform(rng, 1.1, 3.0),
+        source: log_uniform(rng, 0.3, 2.0),
         noise: if chance(rng, 0.3) { 0.0 } else { log_uniform(rng, 1e-3, 1.0) },
         batch_size: log_count(rng, BATCH.0, BATCH.1),
         momentum: if chance(rng, 0.5) { 0.0 } else { momentum(rng) },
