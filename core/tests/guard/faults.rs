@@ -68,7 +68,7 @@ fn a_slower_drift_is_found_in_a_longer_run() {
 /// Before anything is learned, the losses of short intervals differ by their batches alone; this once was a spike.
 #[test]
 fn noise_in_a_run_that_learns_nothing_is_no_spike() {
-    let told = [2.3032, 2.3022, 2.3034, 2.3068, 2.3001, 2.3043, 2.2997, 2.3061];
+    let told = [2.3032124, 2.3026458, 2.3034431, 2.3067726, 2.3001, 2.3043, 2.2997, 2.3061];
     let mut guard = guard();
     for (i, loss) in told.into_iter().enumerate() {
         let m = Measurement { interval: i, steps: 5 * i as u64, train_loss: Some(loss), ..Measurement::default() };
