@@ -87,6 +87,8 @@ fn the_page_shows_which_learning_rates_were_best() {
     assert_eq!(counts, ["1", "4", "0", "0", "0", "0", "0", "0", "0", "0", "1"], "flat, then from 0 to 1 decade");
     std::fs::write(&bank, "no journal\n{}\n").unwrap();
     assert_eq!(sample(folder.path(), &words).status.code(), Some(65));
+    std::fs::write(&bank, "{\"crc32c\":\"0a34").unwrap();
+    assert_eq!(sample(folder.path(), &words).status.code(), Some(65), "a torn record is not an empty bank");
     let alone = ["--responses", bank.to_str().unwrap()];
     assert_eq!(sample(folder.path(), &alone).status.code(), Some(64), "there is no page to show it on");
 }

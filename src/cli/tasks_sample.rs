@@ -46,7 +46,7 @@ pub fn run(args: &SampleArgs, global: &GlobalArgs) -> Result<()> {
     let tasks = TaskDistribution::new(DistributionConfig::default(), Some(&context::data_dir(global)))?;
     let drawn: Vec<DrawnTask> = (args.seed..args.seed + args.n).map(|seed| tasks.draw(seed)).collect();
     if let Some(path) = &args.report {
-        let responses = args.responses.as_deref().map(journal::read::<Response>).transpose()?;
+        let responses = args.responses.as_deref().map(read_bank).transpose()?;
         write_report(path, &tasks, &drawn, &responses.unwrap_or_default())?;
     }
     if args.json {
@@ -127,6 +127,15 @@ fn write_report(path: &Path, tasks: &TaskDistribution, drawn: &[DrawnTask], resp
     }
     let page = render("What policies learn from", &sentences, &figures, &origin)?;
     write_atomic(path, page.as_bytes())
+}
+
+/// The responses of a bank; one without any is damaged, or of a run that has only begun.
+fn read_bank(path: &Path) -> Result<Vec<Response>> {
+    let responses: Vec<Response> = journal::read(path)?;
+    if responses.is_empty() {
+        return Err(Error::data(path, "it holds no whole record", "give the bank.jsonl of a run that is further on"));
+    }
+    Ok(responses)
 }
 
 /// Of the bank's tasks, each trained at many learning rates.
