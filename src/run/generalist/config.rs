@@ -73,7 +73,7 @@ pub struct GeneralistLearnConfig {
     pub average: f64,
     /// Updates between two scores on the tasks of selection.
     pub score_every: usize,
-    /// Training runs of each task of selection for a score.
+    /// Training runs of each task of selection for a score; every second one has no snapshots.
     pub score_seeds: usize,
 }
 
@@ -165,6 +165,7 @@ impl GeneralistConfig {
             ("examples", self.masks.examples),
             ("own_moments", self.masks.own_moments),
             ("given_lr", self.masks.given_lr),
+            ("snapshots", self.masks.snapshots),
         ] {
             range::check(format_args!("masks.{key}"), share, Range::Share)?;
         }

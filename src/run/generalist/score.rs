@@ -33,15 +33,26 @@ impl Outcome {
     }
 }
 
+/// What follows an interval that the schedule wants to have rolled back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtDivergence {
+    /// The network is put back to where the interval began.
+    RollBack,
+    /// There is no snapshot: the network stays as it is.
+    GoOn,
+    /// The run ends as one that diverged.
+    Stop,
+}
+
 /// Train one network under `schedule`, which chooses its moments of decision where it can, and look at `split` once, at the
-/// end. With `stop_at_divergence`, an interval that would be rolled back ends the run.
+/// end.
 ///
 /// ```
 /// use lrpilot::{Schedule, Split, TaskSource};
-/// use lrpilot::run::generalist::run_schedule;
+/// use lrpilot::run::generalist::{AtDivergence, run_schedule};
 /// use lrpilot::task::{ConfiguredTask, Preset};
 /// let mut task = ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?.task(0)?;
-/// let outcome = run_schedule(&mut *task, &Schedule::cosine(0.5, 30), 0, Split::ValidationB, false)?;
+/// let outcome = run_schedule(&mut *task, &Schedule::cosine(0.5, 30), 0, Split::ValidationB, AtDivergence::RollBack)?;
 /// assert!(outcome.loss < outcome.initial);
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
@@ -53,7 +64,7 @@ pub fn run_schedule(
     schedule: &Schedule,
     seed: u64,
     split: Split,
-    stop_at_divergence: bool,
+    at_divergence: AtDivergence,
 ) -> Result<Outcome> {
     let probe = task.reset(seed)?;
     let (interval, total) = (task.spec().steps_per_interval as u64, task.spec().steps());
@@ -68,16 +79,17 @@ pub fn run_schedule(
         let h = running.hyperparameters();
         let measured = train_interval(task, steps, &|i| running.lr_at(i), &h)?;
         done += steps.unwrap_or(interval);
-        match running.observe(&measured) {
-            Decision::RollBack if stop_at_divergence => {
+        match (running.observe(&measured), at_divergence) {
+            (Decision::RollBack, AtDivergence::Stop) => {
                 return Ok(Outcome { initial: probe.loss(), loss: cap, rolled_back: 1 });
             }
-            Decision::RollBack => {
+            (Decision::RollBack, AtDivergence::RollBack) => {
                 task.load(&before)?;
                 rolled_back += 1;
             }
-            Decision::GoOn if measured.diverged => break,
-            Decision::GoOn => {}
+            (Decision::RollBack, AtDivergence::GoOn) => {}
+            (Decision::GoOn, _) if measured.diverged => break,
+            (Decision::GoOn, _) => {}
         }
     }
     let (loss, _) = task.evaluate(split)?;
@@ -138,8 +150,11 @@ impl Scorer {
         let count = self.tasks.len() * self.seeds.len();
         let outcomes = Mutex::new(vec![None; count]);
         context.executor.each(count, &|i| {
-            let (source, seed) = (&self.tasks[i / self.seeds.len()], self.seeds[i % self.seeds.len()]);
-            let outcome = run_schedule(&mut *source.task(seed)?, schedule, seed, Split::ValidationB, false)?;
+            let (task, run) = (i / self.seeds.len(), i % self.seeds.len());
+            let seed = self.seeds[run];
+            // Callers with and without snapshots count alike.
+            let at = if run.is_multiple_of(2) { AtDivergence::RollBack } else { AtDivergence::GoOn };
+            let outcome = run_schedule(&mut *self.tasks[task].task(seed)?, schedule, seed, Split::ValidationB, at)?;
             outcomes.lock().unwrap_or_else(PoisonError::into_inner)[i] = Some(outcome);
             Ok(())
         })?;
