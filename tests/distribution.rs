@@ -78,7 +78,7 @@ fn draws_are_in_their_ranges() {
     let (mut networks, mut classifiers, mut noisy, mut longest) = (0, 0, 0, 0);
     for seed in 0..4000 {
         let drawn = tasks.draw(seed);
-        assert!(within(drawn.horizon as f64, 8.0, 60.0), "{drawn:?}");
+        assert!(within(drawn.horizon as f64, 3.0, 60.0), "{drawn:?}");
         let Some(n) = network(&drawn) else { continue };
         networks += 1;
         assert!(drawn.flops() <= config.max_flops, "{drawn:?}");
@@ -252,7 +252,7 @@ fn selection_tasks_are_outside_the_distribution() {
     assert_eq!(tasks.len(), if root.is_some() { 28 + 12 } else { 6 + 12 });
     for task in &tasks {
         let drawn = task.drawn();
-        let outside_in_length = !(32..=4000).contains(&drawn.steps()) || !(8..=60).contains(&drawn.horizon);
+        let outside_in_length = !(32..=4000).contains(&drawn.steps()) || !(3..=60).contains(&drawn.horizon);
         let wide = network(drawn).is_some_and(|n| n.net.width > 96);
         assert!(outside_in_length || wide, "{drawn:?}");
         let mut task = task.task(0).unwrap();

@@ -1,7 +1,7 @@
 //! The formulation's properties: nothing depends on units, an action of 0 is the base run, and no feed breaks it.
 
 use lrpilot::env::{Env, GeneralistEnv, Masks, check_env};
-use lrpilot::run::generalist::{AtDivergence, run_schedule};
+use lrpilot::run::generalist::{Loop, run_schedule};
 use lrpilot::task::{ConfiguredTask, Preset, Task, TaskSource, train_interval};
 use lrpilot::{Hyperparameters, Schedule, Split};
 use lrpilot_core::generalist::{AnchorModel, Base, FEATURES, Generalist, GeneralistSpec, Grid};
@@ -26,7 +26,7 @@ fn digits() -> Box<dyn Task> {
 fn a_policy_that_never_acts_is_the_base_run_bit_for_bit() {
     let mut task = digits();
     let base = Schedule::generalist(acting().base_run());
-    let ours = run_schedule(&mut *task, &base, 4, Split::Test, AtDivergence::RollBack).unwrap();
+    let ours = run_schedule(&mut *task, &base, 4, Split::Test, Loop::Generous).unwrap();
     let probe = task.reset(4).unwrap();
     let spec = GeneralistSpec::plain();
     let anchor = spec.anchor.anchor(&task.spec().run(), &probe).unwrap();
@@ -55,8 +55,8 @@ fn without_snapshots_a_divergence_is_not_undone() {
 
     let policy = Generalist::new(acting().policy().clone(), spec, Provenance::default()).unwrap();
     let schedule = Schedule::generalist(policy.base_run());
-    let [undone, kept, stopped] = [AtDivergence::RollBack, AtDivergence::GoOn, AtDivergence::Stop]
-        .map(|at| run_schedule(&mut *digits.task(0).unwrap(), &schedule, 1, Split::Test, at).unwrap());
+    let [undone, kept, stopped] = [Loop::Generous, Loop::Plain, Loop::Strict]
+        .map(|at| run_schedule(&mut *digits.task(0).unwrap(), &schedule, 1, Split::Test, around).unwrap());
     assert!(undone.loss < kept.loss && kept.rolled_back == 0, "{undone:?} {kept:?}");
     assert_eq!(stopped.loss, 2.0 * stopped.initial);
 }

@@ -73,7 +73,7 @@ pub struct GeneralistLearnConfig {
     pub average: f64,
     /// Updates between two scores on the tasks of selection.
     pub score_every: usize,
-    /// Training runs of each task of selection for a score; every second one has no snapshots.
+    /// Training runs of each task of selection for a score; every second one in a [plain](super::Loop) loop.
     pub score_seeds: usize,
 }
 

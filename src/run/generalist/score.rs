@@ -33,15 +33,15 @@ impl Outcome {
     }
 }
 
-/// What follows an interval that the schedule wants to have rolled back.
+/// What the training loop around a schedule offers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AtDivergence {
-    /// The network is put back to where the interval began.
-    RollBack,
-    /// There is no snapshot: the network stays as it is.
-    GoOn,
-    /// The run ends as one that diverged.
-    Stop,
+pub enum Loop {
+    /// The schedule chooses its moments of decision, and an interval that it wants to have rolled back is undone.
+    Generous,
+    /// Decisions at the ends of the task's intervals, which stand for epochs, and no snapshots: the network stays as it is.
+    Plain,
+    /// As the generous one, but what would be rolled back ends the run as one that diverged.
+    Strict,
 }
 
 /// Train one network under `schedule`, which chooses its moments of decision where it can, and look at `split` once, at the
@@ -49,10 +49,10 @@ pub enum AtDivergence {
 ///
 /// ```
 /// use lrpilot::{Schedule, Split, TaskSource};
-/// use lrpilot::run::generalist::{AtDivergence, run_schedule};
+/// use lrpilot::run::generalist::{Loop, run_schedule};
 /// use lrpilot::task::{ConfiguredTask, Preset};
 /// let mut task = ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?.task(0)?;
-/// let outcome = run_schedule(&mut *task, &Schedule::cosine(0.5, 30), 0, Split::ValidationB, AtDivergence::RollBack)?;
+/// let outcome = run_schedule(&mut *task, &Schedule::cosine(0.5, 30), 0, Split::ValidationB, Loop::Generous)?;
 /// assert!(outcome.loss < outcome.initial);
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
@@ -64,12 +64,12 @@ pub fn run_schedule(
     schedule: &Schedule,
     seed: u64,
     split: Split,
-    at_divergence: AtDivergence,
+    around: Loop,
 ) -> Result<Outcome> {
     let probe = task.reset(seed)?;
     let (interval, total) = (task.spec().steps_per_interval as u64, task.spec().steps());
     let mut run = task.spec().run();
-    run.facts.free_intervals = task.trains_single_steps();
+    run.facts.free_intervals = around != Loop::Plain && task.trains_single_steps();
     let mut running = schedule.start(&run, &probe)?;
     let cap = CAP * probe.loss();
     let (mut done, mut rolled_back) = (0, 0);
@@ -79,15 +79,15 @@ pub fn run_schedule(
         let h = running.hyperparameters();
         let measured = train_interval(task, steps, &|i| running.lr_at(i), &h)?;
         done += steps.unwrap_or(interval);
-        match (running.observe(&measured), at_divergence) {
-            (Decision::RollBack, AtDivergence::Stop) => {
+        match (running.observe(&measured), around) {
+            (Decision::RollBack, Loop::Strict) => {
                 return Ok(Outcome { initial: probe.loss(), loss: cap, rolled_back: 1 });
             }
-            (Decision::RollBack, AtDivergence::RollBack) => {
+            (Decision::RollBack, Loop::Generous) => {
                 task.load(&before)?;
                 rolled_back += 1;
             }
-            (Decision::RollBack, AtDivergence::GoOn) => {}
+            (Decision::RollBack, Loop::Plain) => {}
             (Decision::GoOn, _) if measured.diverged => break,
             (Decision::GoOn, _) => {}
         }
@@ -152,9 +152,9 @@ impl Scorer {
         context.executor.each(count, &|i| {
             let (task, run) = (i / self.seeds.len(), i % self.seeds.len());
             let seed = self.seeds[run];
-            // Callers with and without snapshots count alike.
-            let at = if run.is_multiple_of(2) { AtDivergence::RollBack } else { AtDivergence::GoOn };
-            let outcome = run_schedule(&mut *self.tasks[task].task(seed)?, schedule, seed, Split::ValidationB, at)?;
+            // Both kinds of callers count alike.
+            let around = if run.is_multiple_of(2) { Loop::Generous } else { Loop::Plain };
+            let outcome = run_schedule(&mut *self.tasks[task].task(seed)?, schedule, seed, Split::ValidationB, around)?;
             outcomes.lock().unwrap_or_else(PoisonError::into_inner)[i] = Some(outcome);
             Ok(())
         })?;

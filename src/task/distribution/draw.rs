@@ -12,7 +12,7 @@ use crate::rng::{Purpose, Rng, stream};
 use rand::RngExt as _;
 
 /// Decision intervals of a training.
-const HORIZON: (usize, usize) = (8, 60);
+const HORIZON: (usize, usize) = (3, 60);
 const BATCH: (usize, usize) = (8, 256);
 const VAL_A: (usize, usize) = (50, 1000);
 const CHANNELS: (usize, usize) = (2, 16);

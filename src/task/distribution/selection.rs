@@ -52,12 +52,12 @@ const fn convolutional(channels: &'static [usize], line: Line) -> Line {
 }
 
 /// Each is outside the training distribution at least in its length (fewer than 32 steps or more than 4,000), its width (more
-/// than 96) or its number of decisions (fewer than 8 or more than 60).
+/// than 96) or its number of decisions (more than 60).
 const REAL: [Line; 28] = [
     line("vehicle", (400, 0.0), (1, 128), (SGD, 16), (40, 25)),
     line("vehicle", (400, 0.3), (2, 64), (MOMENTUM, 32), (75, 60)),
-    line("vehicle", (400, 0.0), (2, 32), (ADAM, 20), (6, 14)),
-    line("chess", (1500, 0.0), (1, 64), (RMSPROP, 64), (5, 16)),
+    line("vehicle", (400, 0.0), (2, 128), (ADAM, 20), (6, 14)),
+    line("chess", (1500, 0.0), (1, 128), (RMSPROP, 64), (5, 16)),
     line("chess", (1500, 0.2), (2, 128), (ADAM, 50), (30, 50)),
     line("chess", (600, 0.0), (1, 32), (NESTEROV, 32), (80, 60)),
     line("german", (500, 0.0), (1, 64), (MOMENTUM, 25), (80, 15)),
@@ -72,11 +72,11 @@ const REAL: [Line; 28] = [
     line("led7digit", (250, 0.0), (1, 32), (MOMENTUM, 25), (100, 10)),
     line("digits", (1000, 0.2), (2, 32), (MOMENTUM, 50), (100, 50)),
     line("digits", (1000, 0.0), (1, 128), (SGD, 50), (30, 30)),
-    line("digits", (400, 0.0), (2, 64), (ADAMW, 40), (6, 10)),
+    line("digits", (400, 0.0), (2, 128), (ADAMW, 40), (6, 10)),
     line("digits", (700, 0.35), (1, 128), (RMSPROP, 32), (40, 30)),
     line("mnist-12", (2000, 0.0), (1, 128), (MOMENTUM, 64), (20, 40)),
     line("mnist-12", (1000, 0.2), (2, 64), (ADAM, 64), (75, 20)),
-    line("mnist-8", (4000, 0.0), (2, 64), (NESTEROV, 128), (5, 12)),
+    line("mnist-8", (4000, 0.0), (2, 128), (NESTEROV, 128), (5, 12)),
     line("mnist-8", (3000, 0.1), (1, 48), (SGD, 32), (80, 60)),
     convolutional(&[8, 16], line("digits", (1000, 0.1), (1, 32), (MOMENTUM, 32), (65, 20))),
     convolutional(&[16], line("digits", (1200, 0.0), (1, 128), (ADAM, 64), (20, 15))),
