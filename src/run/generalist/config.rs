@@ -79,7 +79,7 @@ pub struct GeneralistLearnConfig {
 
 impl Default for GeneralistLearnConfig {
     fn default() -> Self {
-        GeneralistLearnConfig { groups: 32, updates: 400, average: 0.98, score_every: 10, score_seeds: 2 }
+        GeneralistLearnConfig { groups: 32, updates: 300, average: 0.98, score_every: 10, score_seeds: 2 }
     }
 }
 
