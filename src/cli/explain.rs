@@ -56,6 +56,7 @@ pub struct ExplainArgs {
 /// # Errors
 /// [`Error::Usage`] for what is no policy, [`Error::Data`] for a folder without one; those of the task and of the files.
 pub fn run(args: &ExplainArgs, global: &GlobalArgs) -> Result<()> {
+    args.report.as_deref().map_or(Ok(()), context::check_target)?;
     let folder = Path::new(&args.policy).is_dir().then(|| RunFiles::new(&args.policy));
     if let Some(files) = &folder {
         check_folder(files)?;

@@ -21,6 +21,7 @@ pub mod run_folder;
 pub mod runs;
 pub mod schedule;
 pub mod schedule_arg;
+pub mod share_arg;
 pub mod signals;
 pub mod suite;
 pub mod sweep;
@@ -110,7 +111,7 @@ pub enum Command {
     Data(data::DataArgs),
     /// List run folders and what has become of them, go on with one, put shares together.
     Runs(runs::RunsArgs),
-    /// Write the job of a cluster that splits a comparison over several machines.
+    /// Write the job of a cluster that splits a comparison or a run of the suite over several machines.
     #[command(subcommand)]
     Sweep(sweep::SweepCommand),
     /// Print a completion script for a shell.
