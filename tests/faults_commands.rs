@@ -46,14 +46,17 @@ fn wrong_numbers_are_named() {
         let words = [&format!("'{wrong}' for '--tasks"), "not the number of a task", "lrpilot suite list"];
         misused(&mut run(&["suite", "run", "pretrained", "--out", "o", "--tasks", wrong]), &words);
     }
-    misused(&mut run(&["suite", "run", "pretrained", "--out", "o", "--seeds", "-3"]), &["-3 is not in 1..=1000"]);
+    misused(
+        &mut run(&["suite", "run", "pretrained", "--out", "o", "--seeds", "-3"]),
+        &["'-3'", "give a whole number from 1 to 1000"],
+    );
     misused(
         &mut run(&["suite", "run", "pretrained", "--out", "o", "--index", "-1", "--of", "2"]),
         &["'-1'", "--index"],
     );
-    misused(&mut run(&["tasks", "sample", "--n", "-1"]), &["-1 is not in 1..="]);
-    misused(&mut run(&["schedule", "preview", "cosine", "--intervals", "-1"]), &["-1 is not in 1..="]);
-    misused(&mut run(&["sweep", "export", "slurm", "--workers", "-1", "--", "x"]), &["-1 is not in 1..="]);
+    misused(&mut run(&["tasks", "sample", "--n", "-1"]), &["'-1'", "from 1 to 100000"]);
+    misused(&mut run(&["schedule", "preview", "cosine", "--intervals", "-1"]), &["'-1'", "from 1 to 1000000"]);
+    misused(&mut run(&["sweep", "export", "slurm", "--workers", "-1", "--", "x"]), &["'-1'", "from 1 to 10000"]);
     fs::write(dir.path().join("lr.csv"), "0.1\n-1\n").unwrap();
     let words = ["lr.csv: learning rate number 2: -1 is not a finite number", "give one that is"];
     fails(&mut run(&["schedule", "preview", "lr.csv"]), 65, &words);
@@ -126,7 +129,7 @@ fn an_exported_job_is_one_that_its_cluster_takes() {
     succeeds(&mut k8s("registry/lrpilot:1", "runs.of.mine"));
     misused(&mut k8s("", "runs"), &["'' for '--image", "registry/lrpilot:1"]);
     misused(&mut k8s("a b", "runs"), &["'a b' for '--image"]);
-    for wrong in ["", "My_Claim", "-a", "a..b"] {
+    for wrong in ["", "My_Claim", "a-", "a..b"] {
         misused(&mut k8s("image", wrong), &["--claim", "not a name of Kubernetes"]);
     }
     let words = ["cannot be split: the following required arguments were not provided: --task <TASK|FILE> --out <DIR>"];

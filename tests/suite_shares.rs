@@ -111,11 +111,11 @@ fn what_does_not_belong_together_is_refused() {
     let at = |name: &str| dir.path().join(name);
     let share = |out: &str, index: &str, of: &str| baselines(dir.path(), &["--out", out, "--index", index, "--of", of]);
     fails(&mut share("a", "2", "2"), 64, &["share 2 of 2", "give an index from 0 to 1"]);
-    let mut without_data = everything(dir.path(), &["--out", "a", "--index", "0", "--of", "2"]);
     let text = fs::read_to_string(TINY).unwrap().replace("\"digits\"", "\"mnist\"");
     fs::write(at("own.toml"), text).unwrap();
     let words = ["a share needs the data of every task, and task 7 has none", "data fetch mnist", "--tasks"];
-    fails(without_data.args(["--suite", "own.toml"]), 64, &words);
+    let own = ["suite", "run", "--baselines", "--suite", "own.toml", "--out", "a", "--index", "0", "--of", "2"];
+    fails(&mut lrpilot(dir.path(), &own), 64, &words);
     assert!(!at("a").exists(), "a refusal left a folder");
 
     succeeds(&mut share("a", "0", "2"));
@@ -155,14 +155,13 @@ fn what_does_not_belong_together_is_refused() {
 fn trainings_on_a_task_without_data_are_not_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data.csv");
-    let rows: String =
-        (0..60).map(|i| format!("{},{},{}\n", i % 7, i % 5, if i % 2 == 0 { "a" } else { "b" })).collect();
-    fs::write(&data, format!("x,y,kind\n{rows}")).unwrap();
+    let rows: String = (0..60).map(|i| format!("{},{}\n", i % 7, ["no", "yes"][i % 2])).collect();
+    fs::write(&data, format!("n,answer\n{rows}")).unwrap();
     let suite = format!(
         "name = 'own'\nseed = 1\n[[tasks]]\nnumber = 1\nregime = 'closed form'\n[tasks.task]\nkind = 'noisy-quadratic'\n\
          dimensions = 2\ninterval_steps = 1\nhorizon = 2\n[[tasks]]\nnumber = 2\nregime = 'a table'\n[tasks.task]\n\
-         kind = 'supervised'\nname = 'own-table'\nmodel = 'mlp-2'\nbatch_size = 5\ninterval_steps = 1\nhorizon = 2\n\
-         csv = {{ train = '{}', target = 'kind' }}\n",
+         kind = 'supervised'\nname = 'own-table'\ndataset = 'csv'\nmodel = 'mlp-4'\nbatch_size = 10\nhorizon = 2\n\
+         data = {{ train_images = 30, val_a = 10, val_b = 10, test = 10 }}\ncsv = {{ path = '{}', header = true }}\n",
         data.display()
     );
     fs::write(dir.path().join("own.toml"), suite).unwrap();

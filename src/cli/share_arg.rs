@@ -9,14 +9,17 @@ use clap::Args;
 pub(super) const INDEX: &str = "index";
 pub(super) const OF: &str = "of";
 
+/// Shares that a run can have at most.
+const MOST: usize = 10_000;
+
 /// Arguments of every command that can be split.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ShareArgs {
     /// Do only share I of the jobs, counted from 0; `lrpilot runs merge` puts the shares together.
-    #[arg(long, value_name = "I", requires = "of", allow_negative_numbers = true)]
+    #[arg(long, value_name = "I", requires = "of", allow_negative_numbers = true, value_parser = super::whole(0..=MOST))]
     pub index: Option<usize>,
     /// Shares into which the jobs are split, each for a process and a folder of its own.
-    #[arg(long, value_name = "N", requires = "index", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", requires = "index", allow_negative_numbers = true, value_parser = super::whole(0..=MOST))]
     pub of: Option<usize>,
 }
 

@@ -69,7 +69,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true, value_parser = task_number)]
     pub tasks: Vec<usize>,
     /// Training runs of each method on each task, paired by seed.
-    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = super::whole::<u64>(1..=1_000))]
     pub seeds: u64,
     /// A suite of your own (TOML) in the place of the sealed one.
     #[arg(long, value_name = "FILE")]

@@ -33,7 +33,7 @@ pub enum ExportCommand {
 #[derive(Clone, Debug, Args)]
 pub struct SplitArgs {
     /// Tasks that share the work.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::whole::<u16>(1..=10_000))]
     pub workers: u16,
     /// The command that would do the whole work: `compare POLICY --task TASK --out DIR …` or `suite run POLICY --out DIR …`.
     #[arg(last = true, required = true, value_name = "COMMAND")]

@@ -33,7 +33,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "LR", allow_negative_numbers = true, value_parser = crate::cli::positive_lr)]
     pub lr: Option<f64>,
     /// Number of intervals [default: 50; as many as there are numbers].
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_000_000), conflicts_with = "task")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = crate::cli::whole::<u64>(1..=1_000_000), conflicts_with = "task")]
     pub intervals: Option<u64>,
     /// Losses that a metric-driven schedule sees, one for each interval [default: a loss that does not change].
     #[arg(long, value_name = "FILE", conflicts_with = "task")]
