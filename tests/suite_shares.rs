@@ -121,7 +121,8 @@ fn what_does_not_belong_together_is_refused() {
     succeeds(&mut share("a", "0", "2"));
     succeeds(&mut share("b", "1", "2"));
     succeeds(share("c", "1", "2").arg(POLICY));
-    succeeds(share("d", "1", "2").args(["--seeds", "3"]));
+    let other = ["suite", "run", "--baselines", "--tasks", "1", "--seeds", "3", "--suite", TINY, "--out", "d"];
+    succeeds(lrpilot(dir.path(), &other).args(["--index", "1", "--of", "2"]));
     fails(share("a", "1", "2").arg("--resume"), 64, &["index = 0, now it is 1"]);
     let merge = |shares: &[&str]| {
         let mut command = lrpilot(dir.path(), &["runs", "merge", "--out", "out"]);
