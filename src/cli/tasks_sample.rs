@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 )]
 pub struct SampleArgs {
     /// How many tasks to draw.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = super::whole::<u64>(1..=100_000))]
     pub n: u64,
     /// Seed of the first task; the others have the seeds after it.
     #[arg(long, value_name = "SEED", default_value_t = 0, allow_negative_numbers = true, value_parser = super::seed)]
@@ -43,6 +43,7 @@ pub struct SampleArgs {
 /// [`Error::Data`] for damaged data, [`Error::Io`].
 pub fn run(args: &SampleArgs, global: &GlobalArgs) -> Result<()> {
     super::check_last_seed(args.seed, args.n)?;
+    args.report.as_deref().map_or(Ok(()), context::check_target)?;
     let tasks = TaskDistribution::new(DistributionConfig::default(), Some(&context::data_dir(global)))?;
     let drawn: Vec<DrawnTask> = (args.seed..args.seed + args.n).map(|seed| tasks.draw(seed)).collect();
     if let Some(path) = &args.report {
