@@ -56,7 +56,7 @@ fn without_snapshots_a_divergence_is_not_undone() {
     let policy = Generalist::new(acting().policy().clone(), spec, Provenance::default()).unwrap();
     let schedule = Schedule::generalist(policy.base_run());
     let [undone, kept, stopped] = [Loop::Generous, Loop::Plain, Loop::Strict]
-        .map(|at| run_schedule(&mut *digits.task(0).unwrap(), &schedule, 1, Split::Test, around).unwrap());
+        .map(|around| run_schedule(&mut *digits.task(0).unwrap(), &schedule, 1, Split::Test, around).unwrap());
     assert!(undone.loss < kept.loss && kept.rolled_back == 0, "{undone:?} {kept:?}");
     assert_eq!(stopped.loss, 2.0 * stopped.initial);
 }

@@ -29,7 +29,7 @@ pub(super) fn draw(seed: u64, config: &DistributionConfig, families: &[(Family, 
     let mut interval_steps = ((steps as f64 / horizon as f64).round() as usize).max(1);
     let problem = match family {
         Family::PowerLaw => Problem::PowerLaw(power_law(&mut rng)),
-        _ => Problem::Network(network(&mut rng, config, family, real, horizon, &mut interval_steps)),
+        _ => Problem::Network(Box::new(network(&mut rng, config, family, real, horizon, &mut interval_steps))),
     };
     let what = match &problem {
         Problem::Network(network) => network.data.name(),

@@ -28,7 +28,7 @@ pub struct DrawnTask {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Problem {
     /// A network on examples.
-    Network(NetworkProblem),
+    Network(Box<NetworkProblem>),
     /// Linear regression with a power-law spectrum.
     PowerLaw(PowerLawConfig),
 }

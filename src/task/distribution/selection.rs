@@ -146,6 +146,6 @@ fn described(index: u64, line: &Line, real: &RealData) -> Option<DrawnTask> {
         seed: index,
         horizon: line.horizon,
         interval_steps: line.interval_steps,
-        problem: Problem::Network(problem),
+        problem: Problem::Network(Box::new(problem)),
     })
 }
