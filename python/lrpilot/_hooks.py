@@ -56,4 +56,4 @@ def before_update(
 
     if "closure" in kwargs:
         return args, {**kwargs, "closure": prepared}
-    return (args[0], prepared, *args[2:]), kwargs
+    return (*args[:1], prepared, *args[2:]), kwargs

@@ -121,7 +121,7 @@ def key(seed: int, purpose: str, index: int) -> int:
     (True, False)
     """
     digest = hashlib.blake2b(f"{seed} {purpose} {index}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
+    return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager

@@ -85,9 +85,11 @@ class Task(Protocol):
 
     def reset(self, seed: int) -> Measurement:
         """Begin anew: everything random comes from the seed. Measure the untrained network on one batch."""
+        ...
 
     def advance(self, hyperparameters: Hyperparameters) -> Measurement:
         """Train one interval with `hyperparameters.lr`."""
+        ...
 
 
 class VectorTask(Protocol):
@@ -102,9 +104,11 @@ class VectorTask(Protocol):
 
     def reset(self, seeds: Sequence[int | None]) -> Sequence[Measurement | None]:
         """Begin anew in each copy that is given a seed."""
+        ...
 
     def advance(self, hyperparameters: Sequence[Hyperparameters | None]) -> Sequence[Measurement | None]:
         """Train one interval of each copy that is given hyperparameters."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -248,7 +252,8 @@ def _copies(task: Any, environments: int | None) -> VectorTask:
     is_task = hasattr(task, "reset") and not isinstance(task, type)
     if not is_task and not callable(task):
         raise ConfigError(f"task: {task!r}; give an object with reset and advance, or what makes one")
-    return _Separate((lambda: copy.deepcopy(task)) if is_task else task, count)
+    make = cast(Callable[[], Task], (lambda: copy.deepcopy(task)) if is_task else task)
+    return _Separate(make, count)
 
 
 def _saves(copies: VectorTask) -> bool:

@@ -1,6 +1,6 @@
 """Norms of weights and gradients, layer by layer, on whatever device they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -95,13 +95,15 @@ def _norm(tensor: Tensor) -> Tensor:
         tensor = tensor.coalesce().values()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
-    norm: Tensor = torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
-    if hasattr(norm, "full_tensor"):
-        norm = norm.full_tensor()
-    return norm
+    return _whole(torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)))
 
 
 def scalar(value: Tensor) -> Tensor:
     """A loss or a norm by itself; a sharded one, as clipping returns it, is a part of the whole."""
-    whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
-    return whole.detach().mean()
+    return _whole(value).detach().mean()
+
+
+def _whole(value: Tensor) -> Tensor:
+    """What the processes hold parts of, put together; other tensors as they are."""
+    full: Callable[[], Tensor] | None = getattr(value, "full_tensor", None)
+    return value if full is None else full()

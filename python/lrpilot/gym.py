@@ -20,6 +20,7 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
+from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -189,7 +190,7 @@ class LearningRateVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise ConfigError(f"seed: {len(seeds)} seeds for {self.num_envs} environments; give one for each")
-        drawn = [None if each is None else gymnasium.utils.seeding.np_random(each)[0] for each in seeds]
+        drawn = [None if each is None else seeding.np_random(each)[0] for each in seeds]
         known = self._generators or [np.random.default_rng() for _ in seeds]
         self._generators = [old if new is None else new for old, new in zip(known, drawn, strict=True)]
         episodes = [_drawn(self._generators[i]) if each is None else each for i, each in enumerate(seeds)]

@@ -181,7 +181,7 @@ class _Rule:
             run=jnp.full(ROOM + ROOM_OF_LAYER * layers, BLANK, jnp.uint8),
         )
 
-    def update(self, updates: Any, state: LearnedState, params: Any = None, *, value: Any = None, **more: Any) -> Any:
+    def update(self, updates: Any, state: Any, params: Any = None, *, value: Any = None, **more: Any) -> Any:
         if params is None:
             raise ConfigError("params: not given; call update(grads, state, params)")
         at = jnp.minimum(state.step, self.length - 1)

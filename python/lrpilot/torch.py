@@ -135,7 +135,8 @@ class LearnedLR(ReduceLROnPlateau):
         sync: bool,
     ) -> None:
         super().__init__(optimizer)
-        self._file, self._facts, self._initial_lr, self._sync = policy, facts, initial_lr, sync
+        self._file, self._facts, self._sync = policy, facts, sync
+        self._initial_lr: float | Literal["keep"] | None = initial_lr
         self._policy = policy.load()
         facts.start(self._policy, [(1, 1.0, 1.0)], None, None, checked_lr(initial_lr))  # what is wrong shows now
         self._snapshot = None if snapshot is None else Snapshot(snapshot, optimizer)
