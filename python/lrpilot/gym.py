@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from lrpilot._native import ConfigError, Environments
 from lrpilot._settings import as_lines
+from lrpilot._values import count
 
 __all__ = ["LearningRateEnv", "LearningRateVectorEnv"]
 
@@ -171,8 +172,8 @@ class LearningRateVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         settings: Mapping[str, object] | None = None,
         data: str | os.PathLike[str] | None = None,
     ) -> None:
+        self.num_envs = num_envs = count("num_envs", num_envs)
         self._native = _native(task, num_envs, formulation, settings, data)
-        self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.single_observation_space = _box(self._native.observation_bounds)
         self.single_action_space = _box(self._native.action_bounds)
@@ -229,7 +230,10 @@ def _drawn(generator: np.random.Generator) -> int:
 
 def _checked(action: Any, shape: tuple[int, ...]) -> Floats:
     """The action as a matrix with one row for each environment."""
-    actions = np.ascontiguousarray(action, np.float32)
+    try:
+        actions = np.ascontiguousarray(action, np.float32)
+    except (TypeError, ValueError):
+        actions = np.empty(0, np.float32)
     if actions.size != np.prod(shape) or not np.isfinite(actions).all():
         raise ConfigError(f"action: {action!r}; give {shape[1]} finite numbers for each of {shape[0]} environments")
     return actions.reshape(shape)

@@ -17,7 +17,7 @@ import numpy
 from lrpilot._history import Told, described, entry, plotted
 from lrpilot._native import ConfigError, Run
 from lrpilot._policy import PolicyFile
-from lrpilot._values import checked_lr, number
+from lrpilot._values import checked_bounds, checked_family, checked_lr, count_if_any, number
 
 __all__ = ["LearnedLR"]
 
@@ -83,11 +83,13 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._file = PolicyFile.read(policy)
         self._policy = self._file.load()
-        self._batch_size, self._bounds, self._family = batch_size, bounds, family
+        self._batch_size, self._bounds = count_if_any("batch_size", batch_size), checked_bounds(bounds)
+        self._family = checked_family(family)
         self._initial_lr: float | Literal["keep"] | None = initial_lr
         self._backup = None if backup is None else pathlib.Path(backup)
         first = checked_lr(initial_lr)  # what is wrong shows now
-        self._policy.start(1, family or "sgd", [(1, 1.0, 1.0)], bounds=bounds, batch_size=batch_size, lr=first)
+        kind = "sgd" if self._family is None else self._family
+        self._policy.start(1, kind, [(1, 1.0, 1.0)], bounds=self._bounds, batch_size=self._batch_size, lr=first)
         self._reset()
 
     def _reset(self) -> None:
@@ -207,7 +209,7 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
         """Which optimizers' steps are alike, and the momentum."""
         optimizer = _inner(self._net.optimizer)
         momentum = float(getattr(optimizer, "momentum", 0.0) or 0.0)
-        if self._family:
+        if self._family is not None:
             return self._family, momentum
         if isinstance(optimizer, keras.optimizers.SGD):
             return "sgd", momentum
@@ -259,11 +261,7 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
             If it is the state of another policy, or none.
         """
         state = state_dict
-        if state.get("format") != FORMAT:
-            raise ConfigError(f"state_dict: format {state.get('format')} is not {FORMAT}; load what LearnedLR saved")
-        if state["policy"] != self._file.sha256:
-            message = f"state_dict: saved with the policy {state['policy'][:12]}…, not with {self._file.place}"
-            raise ConfigError(f"{message}; give policy= the file of the saved run")
+        self._file.check(state, FORMAT)
         self._run = None if state["run"] is None else self._policy.resume(state["run"])
         self._epochs, self._total = state["epochs"], state["total"]
         self._lrs = list(state["lrs"])

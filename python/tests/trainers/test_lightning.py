@@ -90,6 +90,7 @@ def fitted(policy, folder, config, settings, total, epochs=EPOCHS, checkpoint=No
     held_back = torch.utils.data.TensorDataset(problem.x[48:], problem.y[48:])
     train, val = Batches(problem, rank), torch.utils.data.DataLoader(held_back, batch_size=16)
     callbacks = [Callback(), *more.pop("callbacks", [])]
+    settings = settings if rank is None else {**settings, **joined()}
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = pl.Trainer(
         max_epochs=epochs, default_root_dir=folder, callbacks=callbacks, **quiet, **settings, num_sanity_val_steps=0
@@ -151,10 +152,10 @@ def together(rank, policy, folder):
     """A run of each kind on this process: what it did, and what it was told."""
     found = {}
     for case, (config, settings, decisions) in TOGETHER.items():
-        settings = {"enable_checkpointing": False, **joined(), **settings}
+        settings = {"enable_checkpointing": False, **settings}
         found[case] = facts(fitted(policy, folder, config, settings, decisions, rank=rank))
     for case, (config, settings, when, at) in RESUMED.items():
-        settings, place = {"enable_checkpointing": True, **joined(), **settings}, folder / case
+        settings, place = {"enable_checkpointing": True, **settings}, folder / case
         whole = fitted(policy, place / "whole", config, settings, EPOCHS, rank=rank)
         saving = pl.callbacks.ModelCheckpoint(dirpath=place, filename="{step}", save_top_k=-1, **when)
         fitted(policy, place, config, settings, EPOCHS, epochs=2, rank=rank, callbacks=[saving])
