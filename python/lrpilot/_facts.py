@@ -8,7 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from lrpilot._native import ConfigError, Policy, Run
-from lrpilot._values import LENGTH, checked_bounds, checked_family, count, count_if_any
+from lrpilot._values import LENGTH, checked_bounds, checked_family, count_if_any
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Facts:
         if not optimizer.param_groups or any("lr" not in group for group in optimizer.param_groups):
             name = type(optimizer).__name__
             raise ConfigError(f'optimizer: {name} has no groups with a learning rate "lr"; give one that has')
-        total = None if total is None else count("total", total, LENGTH)
-        total_steps = None if total_steps is None else count("total_steps", total_steps, LENGTH)
+        total, total_steps = count_if_any("total", total, LENGTH), count_if_any("total_steps", total_steps, LENGTH)
         batch_size, examples = count_if_any("batch_size", batch_size), count_if_any("examples", examples)
         if loader is not None:
             batches, size, all_examples = _of_loader(loader)

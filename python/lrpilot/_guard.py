@@ -97,9 +97,9 @@ class Guard:
         Where batches are accumulated, tell their mean once. A gradient norm that is not finite counts as a fault, so leave
         it out where a gradient scaler skips such steps.
         """
+        mean, norm = _ranks.mean(loss), None if gradient_norm is None else _ranks.mean(gradient_norm)
         self._steps += 1
-        norm = None if gradient_norm is None else _ranks.mean(gradient_norm)
-        verdict = self._native.step(self._steps, _ranks.mean(loss), norm)
+        verdict = self._native.step(self._steps, mean, norm)
         if verdict == "healthy":
             self._keep()
         else:

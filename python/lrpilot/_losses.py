@@ -60,8 +60,8 @@ class Losses:
         return [(done, sum(each) / len(each)) for done, each in of_step.items()]
 
     def replace(self, means: list[float]) -> None:
-        """Put others in the place of the means of the steps."""
-        self._told = [(done, mean) for (done, _), mean in zip(self.of_steps(), means, strict=True)]
+        """Put others in the place of the means of the steps, as far as there are both."""
+        self._told = [(done, mean) for (done, _), mean in zip(self.of_steps(), means, strict=False)]
 
     def drop(self, end: int) -> None:
         """Forget the steps before step number `end`."""

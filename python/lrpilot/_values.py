@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from lrpilot._native import ConfigError
 
-#: What to do where the length of a run is not one.
-LENGTH = "give the length of the run"
+#: What to do where a number is none, and where it is the length of a run.
+WHOLE, LENGTH = "give a whole number", "give the length of the run"
 
 
-def count(name: str, value: Any, remedy: str = "give a whole number", least: int = 1) -> int:
+def count(name: str, value: Any, remedy: str = WHOLE, least: int = 1) -> int:
     """A whole number, also one of NumPy, that fits into 63 bits.
 
     >>> count("total", 0, LENGTH)
@@ -26,8 +26,8 @@ def count(name: str, value: Any, remedy: str = "give a whole number", least: int
     return whole
 
 
-def count_if_any(name: str, value: Any) -> int | None:
-    return None if value is None else count(name, value)
+def count_if_any(name: str, value: Any, remedy: str = WHOLE) -> int | None:
+    return None if value is None else count(name, value, remedy)
 
 
 def checked_lr(initial_lr: float | Literal["keep"] | None) -> float | None:

@@ -128,6 +128,7 @@ def test_a_loss_that_is_no_number_is_refused_where_it_is_told(policy, loss):
     for tell in [schedule.observe, guard.step, lambda each: schedule.observe(1.0, each)]:
         with pytest.raises(ConfigError, match="is neither a tensor nor a number; give the loss"):
             tell(loss)
+    assert guard.state_dict()["steps"] == 0, "what was refused does not count as a step"
 
 
 def test_a_loss_of_whole_numbers_is_a_loss(policy):
