@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypedDict, cast
 from lrpilot._native import ConfigError, Hyperparameters
 from lrpilot._native import learn as _learn
 from lrpilot._settings import as_lines
+from lrpilot._values import count
 
 __all__ = ["LearnedPolicy", "Measurement", "Task", "TaskSpec", "VectorTask", "learn"]
 
@@ -85,9 +86,11 @@ class Task(Protocol):
 
     def reset(self, seed: int) -> Measurement:
         """Begin anew: everything random comes from the seed. Measure the untrained network on one batch."""
+        ...
 
     def advance(self, hyperparameters: Hyperparameters) -> Measurement:
         """Train one interval with `hyperparameters.lr`."""
+        ...
 
 
 class VectorTask(Protocol):
@@ -102,9 +105,11 @@ class VectorTask(Protocol):
 
     def reset(self, seeds: Sequence[int | None]) -> Sequence[Measurement | None]:
         """Begin anew in each copy that is given a seed."""
+        ...
 
     def advance(self, hyperparameters: Sequence[Hyperparameters | None]) -> Sequence[Measurement | None]:
         """Train one interval of each copy that is given hyperparameters."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,9 @@ class _Separate:
 
     def __init__(self, make: Callable[[], Task], copies: int) -> None:
         self.tasks = [make() for _ in range(copies)]
+        if not hasattr(self.tasks[0], "spec"):
+            name = type(self.tasks[0]).__name__
+            raise ConfigError(f"task: {name} has no attribute spec; give it a TaskSpec, and the methods reset and advance")
         self.spec, self.copies = self.tasks[0].spec, copies
 
     def reset(self, seeds: Sequence[int | None]) -> list[Measurement | None]:
@@ -217,6 +225,8 @@ def learn(
     >>> policy.selection_loss < 0.1
     True
     """
+    budget = count("budget", budget, "give the intervals to train in all")
+    seed = count("seed", seed, least=0)
     copies = _copies(task, environments)
     saves = _saves(copies)
     if not saves and folder is None:
@@ -238,17 +248,16 @@ def learn(
 
 
 def _copies(task: Any, environments: int | None) -> VectorTask:
-    count = ENVIRONMENTS if environments is None else environments
     if hasattr(task, "copies"):
         if environments not in (None, task.copies):
             raise ConfigError(f"environments: {environments}, but the task has {task.copies} copies; leave it out")
         return cast(VectorTask, task)
-    if count < 1:
-        raise ConfigError(f"environments: {count}; give at least 1")
+    number = ENVIRONMENTS if environments is None else count("environments", environments)
     is_task = hasattr(task, "reset") and not isinstance(task, type)
     if not is_task and not callable(task):
         raise ConfigError(f"task: {task!r}; give an object with reset and advance, or what makes one")
-    return _Separate((lambda: copy.deepcopy(task)) if is_task else task, count)
+    make = cast(Callable[[], Task], (lambda: copy.deepcopy(task)) if is_task else task)
+    return _Separate(make, number)
 
 
 def _saves(copies: VectorTask) -> bool:
