@@ -157,7 +157,7 @@ fn histograms(drawn: &[DrawnTask]) -> Vec<Histogram> {
     let networks: Vec<&NetworkProblem> = drawn
         .iter()
         .filter_map(|task| match &task.problem {
-            Problem::Network(network) => Some(network),
+            Problem::Network(network) => Some(&**network),
             Problem::PowerLaw(_) => None,
         })
         .collect();
