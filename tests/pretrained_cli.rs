@@ -41,7 +41,7 @@ fn both_names_are_the_same_policy() {
             let words: Vec<&str> = words.iter().map(|word| if *word == "NAME" { name } else { word }).collect();
             succeeds(&mut lrpilot(dir.path(), &words))
         };
-        assert_eq!(with("pretrained"), with("lrpilot-1"), "{words:?}");
+        assert_eq!(with("pretrained"), with("lrpilot-2"), "{words:?}");
     }
 }
 
@@ -51,11 +51,11 @@ fn the_suite_takes_both_names() {
     let suite = ["suite", "run", "--suite", TINY, "--tasks", "1", "--seeds", "1", "--out"];
     succeeds(lrpilot(dir.path(), &suite).args(["reference", "--baselines"]));
     let mut both = lrpilot(dir.path(), &suite);
-    succeeds(both.args(["both", "pretrained", "lrpilot-1", "--reference", "reference/reference.json"]));
+    succeeds(both.args(["both", "pretrained", "lrpilot-2", "--reference", "reference/reference.json"]));
     let text = fs::read_to_string(dir.path().join("both/suite.json")).unwrap();
     let results: serde_json::Value = serde_json::from_str(&text).unwrap();
     let (a, b) = (&results["policies"][0], &results["policies"][1]);
-    assert_eq!((&a["name"], &b["name"]), (&"pretrained".into(), &"lrpilot-1".into()));
+    assert_eq!((&a["name"], &b["name"]), (&"pretrained".into(), &"lrpilot-2".into()));
     assert_eq!((&a["sha256"], &a["aggregate"]), (&b["sha256"], &b["aggregate"]));
     // A policy is looked for before any data are.
     let words = ["suite", "run", "nowhere.safetensors", "--data-dir", "/nowhere", "--out", "out"];
@@ -72,7 +72,7 @@ fn a_comparison_takes_the_pretrained_policy() {
         command.args(policies).args(ON_TASK).args(more);
         command
     };
-    let told = succeeds(&mut compare("alone", &["lrpilot-1"], &[]));
+    let told = succeeds(&mut compare("alone", &["lrpilot-2"], &[]));
     assert!(told.contains("pretrained") && told.contains("report: alone/report.html"), "{told}");
     let alone = comparison(&at("alone"));
     // One training at each of the 100 learning rates of a grid.

@@ -148,7 +148,7 @@ fn wrong_requests_are_refused_with_a_remedy() {
 fn nothing_depends_on_the_order_of_the_tasks() {
     let dir = tempfile::tempdir().unwrap();
     let suite = Suite::parse(&std::fs::read_to_string(TINY).unwrap(), "tiny.toml").unwrap();
-    let schedule = Schedule::pretrained("lrpilot-1").unwrap();
+    let schedule = Schedule::pretrained("lrpilot-2").unwrap();
     let policies = [Contestant { name: "pretrained".into(), sha256: String::new(), schedule }];
     let options = SuiteOptions { seed: suite.seed, seeds: 2, policies: &policies, controls: true, reference: None };
     let run = |order: [usize; 3]| {

@@ -5,10 +5,13 @@ use crate::{Error, Result};
 use std::path::Path;
 
 /// The newest of the policies that come with the crate.
-pub const NEWEST: &str = "lrpilot-1";
+pub const NEWEST: &str = "lrpilot-2";
 
 /// Names and files of the policies that come with the crate; their cards are in `pretrained/` beside them.
-const POLICIES: [(&str, &[u8]); 1] = [("lrpilot-1", include_bytes!("../../pretrained/lrpilot-1.safetensors"))];
+const POLICIES: [(&str, &[u8]); 2] = [
+    ("lrpilot-1", include_bytes!("../../pretrained/lrpilot-1.safetensors")),
+    ("lrpilot-2", include_bytes!("../../pretrained/lrpilot-2.safetensors")),
+];
 
 impl Generalist {
     /// A policy that comes with the crate: [`NEWEST`], or an older one by its name. It needs no learning rate and no tuning.
