@@ -1,7 +1,8 @@
-"""Comparisons of `lrpilot compare` whose training runs are shared out to the machines of a Ray cluster.
+"""Learning, and comparisons of policies, with the training shared out to the machines of a Ray cluster.
 
-A task of Ray does one share of the jobs with the console program and returns the files that it wrote. The driver keeps
-them, starts lost tasks again and has the program put the shares together, so the result has the bits of a single process.
+For `learn`, a task of Ray takes in saved states of some copies, trains them, and returns what they went through with the
+states after it; the agent stays in the driver. For `compare`, a task does one share of the jobs with the console program
+and returns the files that it wrote. The driver starts lost tasks again. Either result has the bits of a single process.
 """
 
 import ctypes
@@ -12,20 +13,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 
 from lrpilot._native import ConfigError
+from lrpilot._ray_rollouts import Rollouts
+from lrpilot._ray_tasks import at_once, do_all
+from lrpilot._task import ENVIRONMENTS, LearnedPolicy, Task, copies_of, learn_on, saves_of
 
-__all__ = ["compare"]
+__all__ = ["compare", "learn"]
 
-ATTEMPTS = 3
 SHARE = "share"
 Files = dict[str, bytes]
 
@@ -88,9 +88,7 @@ def compare(
     Traceback (most recent call last):
     lrpilot.ConfigError: shares: 0 is not above 0; give at least 1
     """
-    for name, value in {"shares": shares, "deadline": deadline, "cpus": cpus}.items():
-        if not value > 0:
-            raise ConfigError(f"{name}: {value} is not above 0; give at least 1")
+    _check(shares=shares, deadline=deadline, cpus=cpus)
     words = ["compare", *policies, "--task", task, *options]
     whole = [*words, "--out", out]
     if _begun(Path(out), whole):
@@ -103,6 +101,71 @@ def compare(
     return comparison
 
 
+def learn(
+    task: Task | Callable[[], Task],
+    budget: int = 10_000,
+    *,
+    seed: int = 0,
+    folder: str | os.PathLike[str] | None = None,
+    environments: int | None = None,
+    settings: Mapping[str, object] | None = None,
+    progress: Callable[[int, int, float | None], object] | None = None,
+    deadline: float = 3600.0,
+    cpus: int = 1,
+) -> LearnedPolicy:
+    """What `lrpilot.learn` does, with the copies trained on the cluster that `ray.init` joined, to the same bits.
+
+    In each update every processor of the cluster gets a task of Ray with an equal part of the copies; so do the trials of
+    the latest policies. The folder, too, is that of `lrpilot.learn`: either goes on where the other was interrupted.
+
+    Parameters
+    ----------
+    task
+        As for `lrpilot.learn`, with `save` and `load`, and picklable. Modules that it imports, and data that it reads, are
+        on each machine. A `VectorTask` trains its copies together, so it is not for this.
+    budget, seed, folder, environments, settings, progress
+        As for `lrpilot.learn`.
+    deadline
+        Seconds after which a task is stopped and started again.
+    cpus
+        Processors of a task. Ray has most libraries use that many threads; where their number changes the bits of the
+        training, set it for `lrpilot.learn`, too.
+
+    Returns
+    -------
+    LearnedPolicy
+
+    Raises
+    ------
+    ConfigError
+        For values out of their range, and a task without `save` and `load`.
+    RuntimeError
+        If a task failed three times, from its last error; `folder` has the update before it.
+
+    Examples
+    --------
+    >>> class Bowl:
+    ...     def reset(self, seed):
+    ...         return {"val_loss": 1.0}
+    >>> learn(Bowl, 1_000)
+    Traceback (most recent call last):
+    lrpilot.ConfigError: task: it has no save() and load(), by which it goes from machine to machine; write them
+    """
+    _check(deadline=deadline, cpus=cpus)
+    if hasattr(task, "copies"):
+        raise ConfigError("task: a VectorTask trains its copies together, in one process; give a task, or what makes one")
+    one, count = copies_of(task, 1), ENVIRONMENTS if environments is None else environments
+    if not saves_of(one):
+        raise ConfigError("task: it has no save() and load(), by which it goes from machine to machine; write them")
+    return learn_on(one, count, Rollouts(task, settings, deadline, cpus), budget, seed, folder, settings, progress)
+
+
+def _check(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ConfigError(f"{name}: {value} is not above 0; give at least 1")
+
+
 def _do_shares(words: list[str], folders: list[Path], files: Files, deadline: float, cpus: int, program: str) -> None:
     """Do what is not yet in the shares' folders, one task for each processor of the cluster at a time."""
     of = str(len(folders))
@@ -110,12 +173,12 @@ def _do_shares(words: list[str], folders: list[Path], files: Files, deadline: fl
     todo = [index for index, folder in enumerate(folders) if not _begun(folder, work[index])]
     sent = ray.put(files)
     task = ray.remote(num_cpus=cpus, max_retries=0)(_do_share)
-    at_once = max(1, int(ray.cluster_resources().get("CPU", cpus)) // cpus)
-    _do_all(
+    do_all(
+        "share",
         todo,
         lambda index: task.remote(program, work[index], sent, cpus),
         lambda index, made: _keep(folders[index], made),
-        at_once,
+        at_once(cpus),
         deadline,
     )
 
@@ -164,44 +227,6 @@ def _end_with_parent() -> None:
     """Have Linux kill the program together with the process that waits for it; else it would go on unseen."""
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _do_all(
-    todo: Sequence[int],
-    submit: Callable[[int], Any],
-    keep: Callable[[int, Files], None],
-    at_once: int,
-    deadline: float,
-) -> None:
-    """Do all tasks, each up to three times. Ray itself would start one for ever that kills its worker."""
-    waiting = deque((index, 1) for index in todo)
-    running: dict[Any, tuple[int, int, float]] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                index, attempt = waiting.popleft()
-                running[submit(index)] = (index, attempt, time.monotonic())
-            done, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
-            for ref, (index, attempt, start) in list(running.items()):
-                error: Exception | None = None
-                if ref in done:
-                    try:
-                        keep(index, ray.get(ref))
-                    except RayError as failed:
-                        error = getattr(failed, "cause", None) or failed
-                elif time.monotonic() - start > deadline:
-                    ray.cancel(ref, force=True)
-                    error = TimeoutError(f"it took more than {deadline} s; raise `deadline`, or `shares`")
-                else:
-                    continue
-                del running[ref]
-                if error is not None and attempt == ATTEMPTS:
-                    raise RuntimeError(f"share {index} failed {ATTEMPTS} times, at last with: {error}") from error
-                if error is not None:
-                    waiting.append((index, attempt + 1))
-    finally:
-        for ref in running:
-            ray.cancel(ref, force=True)
 
 
 def _keep(folder: Path, files: Files) -> None:
