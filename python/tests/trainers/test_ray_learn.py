@@ -86,7 +86,11 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def local():
-    return lrpilot.learn(Bowl, BUDGET, **SMALL)
+    return learned_here()
+
+
+def learned_here(**arguments):
+    return lrpilot.learn(Bowl, BUDGET, **SMALL, **arguments)
 
 
 def learned(task, **arguments):
@@ -171,7 +175,7 @@ here.learned(here.Bowl, folder="run", progress=told)
     driver.wait()
     # Either goes on, and does not begin anew.
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    for learn, folder in ((learned, "run"), (lambda task, **a: lrpilot.learn(task, BUDGET, **SMALL, **a), "copy")):
+    for learn, folder in ((learned, "run"), (lambda _, **arguments: learned_here(**arguments), "copy")):
         told = []
         policy = learn(Bowl, folder=tmp_path / folder, progress=lambda done, *_, told=told: told.append(done))
         assert policy == local
