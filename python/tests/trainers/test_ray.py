@@ -25,13 +25,6 @@ POLICY = "policy/policy.safetensors"
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 1024 * 1024)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A folder with a policy and the run of a single process, which is called `run` while it works."""
     folder = tmp_path_factory.mktemp("whole")
@@ -73,9 +66,9 @@ def program_that(folder, line):
     return str(path)
 
 
-@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("cpus", [1, 4])
 def test_the_bits_of_a_single_process(cluster, whole, folder, cpus):
-    # Tasks of two processors run one after the other here, those of one side by side.
+    # Tasks of four processors run one after the other here, those of one side by side.
     comparison = compare(cpus=cpus)
     assert comparison["task"] == "noisy-quadratic"
     assert_same(folder / "run", whole / "run")

@@ -1,4 +1,4 @@
-"""`lrpilot.ray` on two nodes, one of which is killed in the middle: the result is the same."""
+"""`lrpilot.ray` on two nodes, one of which is killed, or cut off the network, in the middle: the result is the same."""
 
 import contextlib
 import os
@@ -11,17 +11,16 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 
-from ray.cluster_utils import Cluster
-
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import test_ray
-from test_ray import folder, whole  # noqa: F401  (fixtures)
+from conftest import NODE
+from test_ray import PROGRAM, assert_same, compare, folder, program_that, whole  # noqa: F401  (fixtures among them)
 from test_ray_learn import Bowl, hang, learned, learned_here
 
 # Workers do not find the tests: they are sent what they need of them.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-NODE = {"num_cpus": 1, "object_store_memory": 100 * 1024 * 1024}
+#: One task for each node.
+WHOLE_NODE = {"cpus": NODE["num_cpus"]}
 
 
 class OnNode:
@@ -59,35 +58,27 @@ def meanwhile(path, what):
     assert path.exists()
 
 
-@pytest.fixture(scope="module")
-def head():
-    cluster = Cluster(initialize_head=True, head_node_args=NODE)
-    ray.init(address=cluster.address, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
-
-
-@pytest.fixture
-def node(head):
-    """A second node: its raylet's process id, and how to kill it with all that runs on it."""
-    node = head.add_node(**NODE)
-    return node.all_processes["raylet"][0].process.pid, lambda: head.remove_node(node, allow_graceful=False)
-
-
 def test_learning_survives_a_killed_node(node, tmp_path):
     raylet, kill = node
     with meanwhile(tmp_path / "reached", kill):
-        policy = learned(Bowl(OnNode(raylet, tmp_path)))
+        policy = learned(Bowl(OnNode(raylet, tmp_path)), **WHOLE_NODE)
     assert policy == learned_here()
 
 
-@pytest.mark.skipif(test_ray.PROGRAM is None, reason="the program is not built: cargo build --bin lrpilot")
+def test_learning_survives_a_cut_link(far_node, tmp_path):
+    # Ray itself would wait for minutes for a worker that it cannot reach.
+    raylet, cut = far_node
+    with meanwhile(tmp_path / "reached", cut):
+        policy = learned(Bowl(OnNode(raylet, tmp_path)), deadline=8.0, **WHOLE_NODE)
+    assert policy == learned_here()
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="the program is not built: cargo build --bin lrpilot")
 def test_a_comparison_survives_a_killed_node(node, whole, folder):  # noqa: F811
     raylet, kill = node
     there = f'touch "{folder}/reached"; exec sleep 600'
     elsewhere = f'while [ ! -e "{folder}/reached" ]; do sleep 0.01; done'
     line = f'case "$RAY_RAYLET_PID $*" in "{raylet} "*--index*) {there};; *--index*) {elsewhere};; esac'
     with meanwhile(folder / "reached", kill):
-        test_ray.compare(program=test_ray.program_that(folder, line))
-    test_ray.assert_same(folder / "run", whole / "run")
+        compare(program=program_that(folder, line), **WHOLE_NODE)
+    assert_same(folder / "run", whole / "run")
