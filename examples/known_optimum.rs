@@ -4,7 +4,7 @@
 //! policy. Each line is the mean loss at the end over 400 seeds, over the expected loss of the numerically best schedule
 //! of 60 intervals.
 
-use lrpilot::run::generalist::run_schedule;
+use lrpilot::run::generalist::{Loop, run_schedule};
 use lrpilot::task::{ConfiguredTask, QuadraticConfig, TaskConfig, expected_loss, optimal_schedule};
 use lrpilot::{Result, Schedule, Split, TaskSource};
 use lrpilot_core::generalist::NEWEST;
@@ -18,7 +18,7 @@ const LENGTHS: [usize; 4] = [2, 5, 20, 60];
 /// Mean and standard error of the loss at the end.
 fn trained(source: &ConfiguredTask, schedule: &Schedule) -> Result<(f64, f64)> {
     let one = |seed: u64| {
-        let outcome = run_schedule(&mut *source.task(seed)?, schedule, seed, Split::Test, false)?;
+        let outcome = run_schedule(&mut *source.task(seed)?, schedule, seed, Split::Test, Loop::Generous)?;
         Ok(outcome.loss)
     };
     let losses = (0..SEEDS).into_par_iter().map(one).collect::<Result<Vec<f64>>>()?;

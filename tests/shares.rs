@@ -4,18 +4,19 @@
 
 #[path = "common/command.rs"]
 mod command;
+#[path = "common/folders.rs"]
+mod folders;
 #[path = "common/smallest.rs"]
 mod smallest;
 
 use assert_cmd::cargo::cargo_bin;
 use command::{fails, succeeds};
+use folders::{assert_same, content, shell};
 use lrpilot::store::files::RunFiles;
 use lrpilot::store::run_info::{RunInfo, RunState};
 use smallest::SMALLEST;
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn lrpilot(dir: &Path, args: &[&str]) -> Command {
@@ -47,22 +48,6 @@ fn compare(dir: &Path, more: &[&str]) -> Command {
     let mut command = lrpilot(dir, &COMPARE);
     command.args(more);
     command
-}
-
-/// Every file of a run folder but the lock, which names a process.
-fn content(dir: &Path) -> BTreeMap<PathBuf, String> {
-    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let name = |path: &Path| PathBuf::from(path.file_name().unwrap());
-    let all = files.map(|path| (name(&path), fs::read_to_string(&path).unwrap()));
-    all.filter(|(name, _)| name != Path::new("lock")).collect()
-}
-
-#[track_caller]
-fn assert_same(a: &BTreeMap<PathBuf, String>, b: &BTreeMap<PathBuf, String>) {
-    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
-    for (name, text) in a {
-        assert!(text == &b[name], "{} differs", name.display());
-    }
 }
 
 fn jobs(dir: &Path) -> usize {
@@ -156,7 +141,7 @@ fn what_does_not_belong_together_is_refused() {
     fails(&mut merge(&["a", "d"]), 64, &["different experiments: budget is 100 and 200"]);
     fails(&mut merge(&["a", "a"]), 64, &["share 0 of 2 is in a and in a; name one of them"]);
     fails(&mut merge(&["a"]), 64, &["share 1 of 2 is not among the folders", "--index 1 --of 2"]);
-    fails(&mut merge(&["a", "policy"]), 64, &["policy holds a whole run of `learn`", "compare --index I --of N"]);
+    fails(&mut merge(&["a", "policy"]), 64, &["policy holds a whole run of `learn`", "wrote with --index I --of N"]);
     fails(&mut merge(&["a", "nowhere"]), 64, &["nowhere holds no run"]);
     assert!(!dir.path().join("out").exists(), "a refusal left a folder");
     fails(&mut run(&["runs", "resume", "nowhere"]), 64, &["nowhere holds no run", "name the folder of a run"]);
@@ -176,16 +161,6 @@ fn a_run_that_cannot_be_begun_like_before_says_how() {
     info.invocation = None;
     info.write(&files.info()).unwrap();
     fails(&mut lrpilot(dir.path(), &["runs", "resume", "policy"]), 64, &["resume it with: lrpilot learn"]);
-}
-
-/// The program in a shell, with it on the path.
-fn shell(dir: &Path, script: &str) -> Command {
-    let mut path = OsString::from(cargo_bin("lrpilot").parent().unwrap());
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap());
-    let mut command = Command::new("sh");
-    command.current_dir(dir).env("PATH", path).arg("-c").arg(script);
-    command
 }
 
 /// The script does in each task what it says, also when a task is started again, and names the command that ends it.
@@ -237,7 +212,7 @@ fn the_manifest_is_an_indexed_job() {
 }
 
 #[test]
-fn only_a_whole_comparison_is_exported() {
+fn only_a_whole_command_is_exported() {
     let dir = tempfile::tempdir().unwrap();
     let export = |words: &[&str]| {
         let mut command = lrpilot(dir.path(), &["sweep", "export", "slurm", "--workers", "2", "--"]);
@@ -246,8 +221,12 @@ fn only_a_whole_comparison_is_exported() {
     };
     let whole = ["compare", "p", "--task", "digits", "--out", "o"];
     succeeds(&mut export(&whole));
-    fails(&mut export(&["learn", "digits", "--out", "o"]), 64, &["cannot be split: only `compare` can"]);
-    fails(&mut export(&whole[..4]), 64, &["cannot be split: ", "give a whole comparison behind --"]);
+    fails(
+        &mut export(&["learn", "digits", "--out", "o"]),
+        64,
+        &["cannot be split: only `compare` and `suite run` can"],
+    );
+    fails(&mut export(&whole[..4]), 64, &["cannot be split: ", "give a whole command behind --"]);
     fails(export(&whole).arg("--resume"), 64, &["it goes on with a run"]);
     fails(export(&whole).args(["--index", "0", "--of", "2"]), 64, &["it is a share itself"]);
 }

@@ -5,6 +5,9 @@
 mod command;
 
 use command::{fails, succeeds};
+use lrpilot::store::journal::Store;
+use lrpilot::suite::{Contestant, LoadedTask, Suite, SuiteOptions, run as run_tasks};
+use lrpilot::{RunContext, Schedule};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -138,4 +141,24 @@ fn wrong_requests_are_refused_with_a_remedy() {
     std::fs::write(&twice, std::fs::read_to_string(TINY).unwrap().replace("number = 2", "number = 1")).unwrap();
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("lrpilot"));
     fails(command.args(["suite", "list", "--suite"]).arg(&twice), 78, &["twice.toml", "1 is no number of its own"]);
+}
+
+/// The order of the tasks is that of their cost, which the machine decides.
+#[test]
+fn nothing_depends_on_the_order_of_the_tasks() {
+    let dir = tempfile::tempdir().unwrap();
+    let suite = Suite::parse(&std::fs::read_to_string(TINY).unwrap(), "tiny.toml").unwrap();
+    let schedule = Schedule::pretrained("lrpilot-1").unwrap();
+    let policies = [Contestant { name: "pretrained".into(), sha256: String::new(), schedule }];
+    let options = SuiteOptions { seed: suite.seed, seeds: 2, policies: &policies, controls: true, reference: None };
+    let run = |order: [usize; 3]| {
+        let tasks = order.map(|i| LoadedTask::new(&suite.tasks[i], dir.path()).unwrap());
+        let journal = dir.path().join(format!("{order:?}.jsonl"));
+        let store = Some(Store::open(&journal).unwrap());
+        let runs = run_tasks(&tasks, &options, store, RunContext::local(), &|_| {}).unwrap();
+        (runs, std::fs::read_to_string(journal).unwrap())
+    };
+    let (in_order, other) = (run([0, 1, 2]), run([2, 0, 1]));
+    assert!(in_order.0 == other.0, "the numbers depend on the order");
+    assert!(in_order.1 == other.1, "the records depend on the order");
 }

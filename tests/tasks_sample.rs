@@ -4,7 +4,7 @@
 use assert_cmd::cargo::cargo_bin;
 use lrpilot::run::generalist::{LEVELS, Response};
 use lrpilot::store::journal::Store;
-use lrpilot::task::distribution::DrawnTask;
+use lrpilot::task::distribution::{DrawnTask, Problem};
 use lrpilot::task::{DistributionConfig, TaskDistribution, TaskSource};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -28,11 +28,15 @@ fn the_table_has_a_line_for_each_task_and_fits_a_terminal() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let tasks = TaskDistribution::new(DistributionConfig::default(), None).unwrap();
     let mut lines = text.lines();
-    assert!(lines.next().unwrap().starts_with("seed family"));
+    assert!(lines.next().unwrap().starts_with(" seed data"));
     for (line, seed) in lines.by_ref().zip(7..) {
         let drawn = tasks.draw(seed);
         let cells: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!((cells[0], cells[1]), (&*seed.to_string(), drawn.family().name()), "{line}");
+        let data = match &drawn.problem {
+            Problem::Network(network) => network.data.name(),
+            Problem::PowerLaw(_) => "power-law",
+        };
+        assert_eq!((cells[0], cells[1]), (&*seed.to_string(), data), "{line}");
         assert_eq!(cells[cells.len() - 1], drawn.steps().to_string(), "{line}");
     }
     assert_eq!(text.lines().count(), 201);

@@ -33,7 +33,7 @@ pub fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(|e| Error::io(&temporary, e))?;
+    write().map_err(|e| Error::io(path, e))?;
     Ok(temporary)
 }
 

@@ -8,6 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from lrpilot._native import ConfigError, Policy, Run
+from lrpilot._values import LENGTH, checked_bounds, checked_family, count_if_any
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,26 @@ class Facts:
         bounds: tuple[float, float] | None,
         family: str | None,
     ) -> "Facts":
-        if not isinstance(optimizer, Optimizer):
-            raise ConfigError(f"optimizer: {type(optimizer).__name__} is not a torch.optim.Optimizer; give one")
         if isinstance(optimizer, torch.optim.LBFGS):
             raise ConfigError("optimizer: LBFGS takes several steps in one; use a first-order optimizer")
+        if not optimizer.param_groups or any("lr" not in group for group in optimizer.param_groups):
+            name = type(optimizer).__name__
+            raise ConfigError(f'optimizer: {name} has no groups with a learning rate "lr"; give one that has')
+        total, total_steps = count_if_any("total", total, LENGTH), count_if_any("total_steps", total_steps, LENGTH)
+        batch_size, examples = count_if_any("batch_size", batch_size), count_if_any("examples", examples)
         if loader is not None:
-            told = _of_loader(loader)
-            batch_size, examples = batch_size or told["batch_size"], examples or told["examples"]
-            total_steps = total_steps or (None if total is None else total * len(loader))
+            batches, size, all_examples = _of_loader(loader)
+            batch_size, examples = batch_size or size, examples or all_examples
+            total_steps = total_steps or (None if total is None else total * batches)
         if total is None and total_steps is None:
             message = "total: neither the number of step() calls nor that of optimizer steps is known"
             raise ConfigError(f"{message}; give total= or total_steps=")
-        for name, value in [("total", total), ("total_steps", total_steps)]:
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ConfigError(f"{name}: {value!r} is not an integer of at least 1; give the length of the run")
-        family, momentum = (family, _momentum(optimizer)) if family else _family(optimizer)
-        return cls(total, total_steps, examples, batch_size, bounds, family, momentum)
+        if total is not None and total_steps is not None and total_steps < total:
+            message = f"total_steps: {total_steps} is less than total={total} calls of step()"
+            raise ConfigError(f"{message}; each of them needs an optimizer step before it")
+        bounds, known = checked_bounds(bounds), checked_family(family)
+        kind, momentum = _family(optimizer) if known is None else (known, _momentum(optimizer))
+        return cls(total, total_steps, examples, batch_size, bounds, kind, momentum)
 
     def start(
         self,
@@ -85,14 +90,21 @@ class Facts:
         return replace(self, total=total, steps=steps)
 
 
-def _of_loader(loader: Sized) -> dict[str, int | None]:
-    """Sizes over all processes: each has a loader of its own, over its share of the data."""
+def _of_loader(loader: Sized) -> tuple[int, int | None, int | None]:
+    """Batches of a process; examples in a batch and in all, over all processes: each has a loader of its own share."""
+    try:
+        batches = len(loader)
+    except TypeError:
+        name = type(loader).__name__
+        raise ConfigError(f"loader: {name} has no length; leave it out, and give total_steps= and batch_size=") from None
+    if batches == 0:
+        raise ConfigError("loader: it has no batches; give the one of the training data")
     many = torch.distributed.is_available() and torch.distributed.is_initialized()
     processes = torch.distributed.get_world_size() if many else 1
     batch: Any = getattr(loader, "batch_size", None)
     dataset: Any = getattr(loader, "dataset", None)
     sized = isinstance(dataset, Sized)
-    return {"batch_size": batch and batch * processes, "examples": len(dataset) if sized else None}
+    return batches, batch and batch * processes, len(dataset) if sized else None
 
 
 def _momentum(optimizer: Optimizer) -> float:

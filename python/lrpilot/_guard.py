@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrpilot import _native, _ranks
-from lrpilot._hooks import attach, before_update, unwrapped
+from lrpilot._hooks import Hooks, before_update, unwrapped
 from lrpilot._native import ConfigError
 from lrpilot._snapshot import Snapshot
+from lrpilot._values import count
 
 FORMAT = 1
 
@@ -76,19 +77,18 @@ class Guard:
         settings: Mapping[str, float] | None = None,
     ) -> None:
         optimizer = unwrapped(optimizer)
-        if not isinstance(optimizer, Optimizer):
-            raise ConfigError(f"optimizer: {type(optimizer).__name__} is not a torch.optim.Optimizer; give one")
-        if not isinstance(every, int) or every < 1:
-            raise ConfigError(f"every: {every!r} is not an integer of at least 1; give the steps between snapshots")
-        self._native = _native.Guard(json.dumps(dict(settings or {})))
-        self._optimizer, self._every, self._log = optimizer, every, log
+        self._native = _native.Guard(_as_json(settings))
+        self._optimizer, self._log = optimizer, log
+        self._every = count("every", every, "give the steps between snapshots")
+        if log is not None and not os.path.isdir(os.path.dirname(os.path.abspath(log))):
+            raise ConfigError(f"log: {os.fspath(log)!r} is in a folder that does not exist; make it, or give another one")
         self._steps = 0
         self._lrs: list[Any] = []
         self._good, self._candidate = Snapshot(model, optimizer), Snapshot(model, optimizer)
         self._good.take()
         #: What happened, as in the log: dictionaries of plain values.
         self.history: list[dict[str, Any]] = []
-        self._handles = attach(self, optimizer)
+        self._hooks = Hooks(self, optimizer)
 
     def step(self, loss: Tensor | float, gradient_norm: Tensor | float | None = None) -> bool:
         """Tell the loss of an optimizer step that was just made; returns whether training goes on.
@@ -97,9 +97,9 @@ class Guard:
         Where batches are accumulated, tell their mean once. A gradient norm that is not finite counts as a fault, so leave
         it out where a gradient scaler skips such steps.
         """
+        mean, norm = _ranks.mean(loss), None if gradient_norm is None else _ranks.mean(gradient_norm)
         self._steps += 1
-        norm = None if gradient_norm is None else _ranks.mean(gradient_norm)
-        verdict = self._native.step(self._steps, _ranks.mean(loss), norm)
+        verdict = self._native.step(self._steps, mean, norm)
         if verdict == "healthy":
             self._keep()
         else:
@@ -115,12 +115,10 @@ class Guard:
 
     def close(self) -> None:
         """Leave the optimizer alone from now on."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._hooks.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_handles"):
+        if hasattr(self, "_hooks"):
             self.close()
 
     def _keep(self) -> None:
@@ -180,9 +178,16 @@ class Guard:
         ConfigError
             If it is not the state of a guard.
         """
-        if state_dict.get("format") != FORMAT or "guard" not in state_dict:
+        if not isinstance(state_dict, Mapping) or state_dict.get("format") != FORMAT or "guard" not in state_dict:
             raise ConfigError("state_dict: it is not the state of a Guard; load what Guard.state_dict() returned")
         self._native.set_state(state_dict["guard"])
         self._steps = state_dict["steps"]
         self._good.kept, self._candidate.kept = state_dict["snapshots"]
         self.history = [dict(each) for each in state_dict["history"]]
+
+
+def _as_json(settings: Any) -> str:
+    try:
+        return json.dumps(dict(settings or {}))
+    except (TypeError, ValueError):
+        raise ConfigError(f"settings: {settings!r} are not numbers by name; give a dictionary of them") from None

@@ -77,9 +77,9 @@ def described(history: Sequence[dict[str, Any]], decision: int) -> str:
     """
     try:
         made = history[decision]
-    except IndexError:
+    except (IndexError, TypeError):
         have = len(history)
-        message = f"decision: {decision} is none of the {have} so far; count from 0, or -1 for the last"
+        message = f"decision: {decision!r} is none of the {have} so far; count from 0, or -1 for the last"
         raise ConfigError(message) from None
 
     def shown(value: float | None) -> str:

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from torch.optim import Optimizer
 
+from lrpilot._native import ConfigError
+
 
 class Watcher(Protocol):
     """What wants to be called at each optimizer step."""
@@ -14,26 +16,35 @@ class Watcher(Protocol):
     def _after_step(self) -> None: ...
 
 
-def unwrapped(optimizer: Optimizer) -> Optimizer:
+def unwrapped(optimizer: Any) -> Optimizer:
     """The optimizer that makes the steps: a wrapper, e.g. Accelerate's, takes no hooks."""
     while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inner
+    if not isinstance(optimizer, Optimizer):
+        raise ConfigError(f"optimizer: {type(optimizer).__name__} is not a torch.optim.Optimizer; give one")
     return optimizer
 
 
-def attach(watcher: Watcher, optimizer: Optimizer) -> list[Any]:
-    """Hooks that do not keep the watcher alive; each handle returned has a method `remove`."""
-    reference = weakref.ref(watcher)
+class Hooks:
+    """Calls a watcher at each step of an optimizer until it is closed, without keeping the watcher alive."""
 
-    def before(_: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        alive = reference()
-        return None if alive is None else alive._before_step(args, kwargs)
+    def __init__(self, watcher: Watcher, optimizer: Optimizer) -> None:
+        reference = weakref.ref(watcher)
 
-    def after(_: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if (alive := reference()) is not None:
-            alive._after_step()
+        def before(_: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+            alive = reference()
+            return None if alive is None else alive._before_step(args, kwargs)
 
-    return [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        def after(_: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if (alive := reference()) is not None:
+                alive._after_step()
+
+        self._handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+
+    def close(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
 
 
 def before_update(
@@ -56,4 +67,4 @@ def before_update(
 
     if "closure" in kwargs:
         return args, {**kwargs, "closure": prepared}
-    return (args[0], prepared, *args[2:]), kwargs
+    return (*args[:1], prepared, *args[2:]), kwargs

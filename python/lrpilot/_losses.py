@@ -38,8 +38,8 @@ class Losses:
         """Take a loss after `done` optimizer steps."""
         if self._before_steps is None:
             self._before_steps = done == 0
-        value = scalar(loss).to(torch.float32, copy=True) if isinstance(loss, Tensor) else float(loss)
-        self._told.append((done, value))
+        value = scalar(loss)
+        self._told.append((done, value.to(torch.float32, copy=True) if isinstance(value, Tensor) else value))
         if len(self._told) % BUFFERED == 0:
             self._fetch()
 
@@ -49,12 +49,19 @@ class Losses:
 
     def until(self, end: int) -> list[float]:
         """The mean loss of each step before step number `end`, as far as they were told."""
+        return [loss for done, loss in self.of_steps() if done < end or not self._before_steps]
+
+    def of_steps(self) -> list[tuple[int, float]]:
+        """The mean loss of each step."""
         self._fetch()
         of_step: dict[int, list[float]] = {}
         for done, loss in self._told:
-            if done < end or not self._before_steps:
-                of_step.setdefault(done, []).append(float(loss))
-        return [sum(each) / len(each) for each in of_step.values()]
+            of_step.setdefault(done, []).append(float(loss))
+        return [(done, sum(each) / len(each)) for done, each in of_step.items()]
+
+    def replace(self, means: list[float]) -> None:
+        """Put others in the place of the means of the steps, as far as there are both."""
+        self._told = [(done, mean) for (done, _), mean in zip(self.of_steps(), means, strict=False)]
 
     def drop(self, end: int) -> None:
         """Forget the steps before step number `end`."""

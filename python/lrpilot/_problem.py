@@ -13,8 +13,10 @@ from torch.optim import Optimizer
 
 from lrpilot import _tensors
 from lrpilot._facts import Facts
+from lrpilot._hooks import unwrapped
 from lrpilot._native import ConfigError
 from lrpilot._task import TaskSpec
+from lrpilot._values import count, count_if_any, finite, number
 
 Examples = tuple[Tensor, Tensor]
 ModelFn = Callable[[], Module]
@@ -59,10 +61,11 @@ class Problem:
     ) -> "Problem":
         train, val, choice = _split(data, held_back, torch.device(device))
         examples = len(train[0])
-        if not 1 <= batch_size <= examples:
+        horizon, batch_size = count("horizon", horizon), count("batch_size", batch_size)
+        if batch_size > examples:
             raise ConfigError(f"batch_size: {batch_size} of {examples} training examples; give 1 to {examples}")
         with seeded(0, "weights", 0, torch.device(device)):
-            made = optimizer(model_fn().parameters())
+            made = unwrapped(optimizer(model_fn().parameters()))
         facts = Facts.of(made, horizon, None, None, batch_size, examples, lr_bounds, None)
         spec = TaskSpec(
             horizon=horizon,
@@ -71,7 +74,7 @@ class Problem:
             optimizer=facts.family,
             momentum=facts.momentum,
             lr_bounds=lr_bounds,
-            interval_steps=examples // batch_size if interval_steps is None else interval_steps,
+            interval_steps=count_if_any("interval_steps", interval_steps) or examples // batch_size,
             batch_size=batch_size,
             examples=examples,
         )
@@ -102,12 +105,15 @@ class Problem:
 
 def _split(data: Examples, held_back: float, device: torch.device) -> tuple[Examples, Examples, Examples]:
     """Training data and two halves of what is held back, drawn once and for all."""
+    if not isinstance(data, (tuple, list)) or [isinstance(each, Tensor) for each in data] != [True, True]:
+        raise ConfigError("data: it is not a pair of tensors; give all inputs and all targets")
     x, y = data
     if len(x) != len(y):
         raise ConfigError(f"data: {len(x)} inputs and {len(y)} targets; give one target for each input")
-    half = int(len(x) * held_back / 2)
+    share = finite(number(held_back))
+    half = 0 if share is None else int(len(x) * share / 2)
     if half < 1 or 2 * half >= len(x):
-        raise ConfigError(f"held_back: {held_back} of {len(x)} examples; leave some to train on, and at least two held back")
+        raise ConfigError(f"held_back: {held_back!r} of {len(x)} examples; leave some to train on, and at least two held back")
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     parts = order[2 * half :], order[:half], order[half : 2 * half]
     train, val, choice = ((x[part.to(x.device)].to(device), y[part.to(y.device)].to(device)) for part in parts)
@@ -121,7 +127,7 @@ def key(seed: int, purpose: str, index: int) -> int:
     (True, False)
     """
     digest = hashlib.blake2b(f"{seed} {purpose} {index}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
+    return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -24,17 +25,18 @@ def is_first() -> bool:
 
 def agreed(told: Told) -> Told:
     """Losses averaged over the processes; norms, which are the same for all, from the first. Every process must call."""
-    every: list[Told] = [told] * dist.get_world_size()
-    with _waiting():
-        dist.all_gather_object(every, told)
-    losses = [each.losses for each in every]
-    same_length = len({len(each) for each in losses}) == 1
+    every = _gathered(told)
     return replace(
         every[0],
-        losses=[sum(each) / len(each) for each in zip(*losses, strict=True)] if same_length else losses[0],
+        losses=_averaged([each.losses for each in every]),
         train_loss=_mean([each.train_loss for each in every]),
         val_loss=_mean([each.val_loss for each in every]),
     )
+
+
+def averaged(values: list[float]) -> list[float]:
+    """Each value averaged over the processes. Every process must call."""
+    return _averaged(_gathered(values))
 
 
 def from_first(values: list[object]) -> list[object]:
@@ -46,7 +48,7 @@ def from_first(values: list[object]) -> list[object]:
 
 def mean(loss: Tensor | float) -> float:
     """A loss averaged over the processes; NaN or infinite where that of one is. Every process must call."""
-    loss = scalar(loss) if isinstance(loss, Tensor) else loss
+    loss = scalar(loss)
     if not are_many():
         return float(loss)
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -67,6 +69,23 @@ def _waiting() -> Iterator[None]:
             " every process has to make the same calls, not only the main one"
         )
         raise RuntimeError(message) from error
+
+
+T = TypeVar("T")
+
+
+def _gathered(value: T) -> list[T]:
+    """The value of each process, the first one's first."""
+    every = [value] * dist.get_world_size()
+    with _waiting():
+        dist.all_gather_object(every, value)
+    return every
+
+
+def _averaged(lists: list[list[float]]) -> list[float]:
+    """Those of the first process where they are not equally many."""
+    same_length = len({len(each) for each in lists}) == 1
+    return [sum(each) / len(each) for each in zip(*lists, strict=True)] if same_length else lists[0]
 
 
 def _mean(values: list[float | None]) -> float | None:

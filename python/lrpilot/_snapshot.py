@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lrpilot._native import ConfigError
+
 
 class Snapshot:
     """Keeps one state of a model and its optimizer in main memory.
@@ -28,6 +30,8 @@ class Snapshot:
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: Optimizer) -> None:
+        if not isinstance(model, torch.nn.Module):
+            raise ConfigError(f"model: {type(model).__name__} is not a torch.nn.Module; give the one that is trained")
         self.model = model
         self._optimizer = optimizer
         #: State of the model and of the optimizer's parameters, once it was taken.

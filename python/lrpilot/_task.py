@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypedDict, cast
 from lrpilot._native import ConfigError, Hyperparameters
 from lrpilot._native import learn as _learn
 from lrpilot._settings import as_lines
+from lrpilot._values import count
 
 __all__ = ["LearnedPolicy", "Measurement", "Task", "TaskSpec", "VectorTask", "learn"]
 
@@ -85,9 +86,11 @@ class Task(Protocol):
 
     def reset(self, seed: int) -> Measurement:
         """Begin anew: everything random comes from the seed. Measure the untrained network on one batch."""
+        ...
 
     def advance(self, hyperparameters: Hyperparameters) -> Measurement:
         """Train one interval with `hyperparameters.lr`."""
+        ...
 
 
 class VectorTask(Protocol):
@@ -102,9 +105,11 @@ class VectorTask(Protocol):
 
     def reset(self, seeds: Sequence[int | None]) -> Sequence[Measurement | None]:
         """Begin anew in each copy that is given a seed."""
+        ...
 
     def advance(self, hyperparameters: Sequence[Hyperparameters | None]) -> Sequence[Measurement | None]:
         """Train one interval of each copy that is given hyperparameters."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,9 @@ class _Separate:
 
     def __init__(self, make: Callable[[], Task], copies: int) -> None:
         self.tasks = [make() for _ in range(copies)]
+        if not hasattr(self.tasks[0], "spec"):
+            name = type(self.tasks[0]).__name__
+            raise ConfigError(f"task: {name} has no attribute spec; give it a TaskSpec, and the methods reset and advance")
         self.spec, self.copies = self.tasks[0].spec, copies
 
     def reset(self, seeds: Sequence[int | None]) -> list[Measurement | None]:
@@ -223,7 +231,7 @@ def learn(
 
 def learn_on(
     copies: VectorTask,
-    count: int,
+    environments: int,
     elsewhere: Callable[[bytes, list[bytes]], list[bytes]] | None,
     budget: int,
     seed: int,
@@ -231,7 +239,9 @@ def learn_on(
     settings: Mapping[str, object] | None,
     progress: Callable[[int, int, float | None], object] | None,
 ) -> LearnedPolicy:
-    """Learn on `count` copies: on those in `copies`, or with a function that has such copies trained elsewhere."""
+    """Learn with so many copies: with those in `copies`, or with a function that has such copies trained elsewhere."""
+    budget = count("budget", budget, "give the intervals to train in all")
+    seed = count("seed", seed, least=0)
     saves = saves_of(copies)
     if not saves and folder is None:
         message = "the task has no save() and load(): where it diverges, its weights stay as they are"
@@ -239,7 +249,7 @@ def learn_on(
     data, loss = _learn(
         copies,
         copies.spec,
-        count,
+        environments,
         saves=saves,
         evaluates=hasattr(copies, "evaluate"),
         budget=budget,
@@ -254,17 +264,16 @@ def learn_on(
 
 def copies_of(task: Any, environments: int | None) -> VectorTask:
     """A `VectorTask` as it is, or separate copies of what `learn` takes."""
-    count = ENVIRONMENTS if environments is None else environments
     if hasattr(task, "copies"):
         if environments not in (None, task.copies):
             raise ConfigError(f"environments: {environments}, but the task has {task.copies} copies; leave it out")
         return cast(VectorTask, task)
-    if count < 1:
-        raise ConfigError(f"environments: {count}; give at least 1")
+    number = ENVIRONMENTS if environments is None else count("environments", environments)
     is_task = hasattr(task, "reset") and not isinstance(task, type)
     if not is_task and not callable(task):
         raise ConfigError(f"task: {task!r}; give an object with reset and advance, or what makes one")
-    return _Separate((lambda: copy.deepcopy(task)) if is_task else task, count)
+    make = cast(Callable[[], Task], (lambda: copy.deepcopy(task)) if is_task else task)
+    return _Separate(make, number)
 
 
 def saves_of(copies: VectorTask) -> bool:

@@ -1,10 +1,14 @@
 """Norms of weights and gradients, layer by layer, on whatever device they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from lrpilot._native import ConfigError
+from lrpilot._values import number
 
 Layers = list[list[Tensor]]
 
@@ -70,7 +74,7 @@ def gradient_sq(of: Layers, optimizer: Optimizer) -> Tensor:
     if scale is not None:
         total = total / scale.to(total.device).square()
     skipped: Tensor | None = getattr(optimizer, "found_inf", None)
-    flag = torch.zeros_like(total[:1]) if skipped is None else skipped.to(total).reshape(1)
+    flag = total.new_zeros(1) if skipped is None else skipped.to(total).reshape(1)
     return torch.cat([total, flag])
 
 
@@ -95,13 +99,25 @@ def _norm(tensor: Tensor) -> Tensor:
         tensor = tensor.coalesce().values()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
-    norm: Tensor = torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
-    if hasattr(norm, "full_tensor"):
-        norm = norm.full_tensor()
-    return norm
+    return _whole(torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)))
 
 
-def scalar(value: Tensor) -> Tensor:
-    """A loss or a norm by itself; a sharded one, as clipping returns it, is a part of the whole."""
-    whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
-    return whole.detach().mean()
+def scalar(value: Any) -> Tensor | float:
+    """A loss or a norm by itself; a sharded one, as clipping returns it, is a part of the whole.
+
+    >>> scalar(torch.tensor([1, 2])), scalar(3)
+    (tensor(1.5000), 3.0)
+    """
+    if isinstance(value, Tensor):
+        whole = _whole(value).detach()
+        return (whole if whole.is_floating_point() else whole.float()).mean()
+    plain = number(value)
+    if plain is None:
+        raise ConfigError(f"loss: {value!r} is neither a tensor nor a number; give the loss of the batch, or its norm")
+    return plain
+
+
+def _whole(value: Tensor) -> Tensor:
+    """What the processes hold parts of, put together; other tensors as they are."""
+    full: Callable[[], Tensor] | None = getattr(value, "full_tensor", None)
+    return value if full is None else full()

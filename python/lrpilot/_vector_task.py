@@ -14,6 +14,7 @@ from lrpilot import _tensors
 from lrpilot._native import ConfigError, Hyperparameters
 from lrpilot._problem import Examples, LossFn, ModelFn, OptimizerFn, Problem, seeded, sgd
 from lrpilot._task import Measurement
+from lrpilot._values import count
 
 __all__ = ["VectorTorchTask"]
 
@@ -94,8 +95,7 @@ class VectorTorchTask:
         name: str = "torch",
         device: str | torch.device = "cpu",
     ) -> None:
-        if copies < 1:
-            raise ConfigError(f"copies: {copies}; give at least 1")
+        copies = count("copies", copies)
         self._problem = Problem.of(
             model_fn,
             data,

@@ -20,12 +20,14 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
+from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from lrpilot._native import ConfigError, Environments
 from lrpilot._settings import as_lines
+from lrpilot._values import count
 
 __all__ = ["LearningRateEnv", "LearningRateVectorEnv"]
 
@@ -170,8 +172,8 @@ class LearningRateVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         settings: Mapping[str, object] | None = None,
         data: str | os.PathLike[str] | None = None,
     ) -> None:
+        self.num_envs = num_envs = count("num_envs", num_envs)
         self._native = _native(task, num_envs, formulation, settings, data)
-        self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.single_observation_space = _box(self._native.observation_bounds)
         self.single_action_space = _box(self._native.action_bounds)
@@ -189,7 +191,7 @@ class LearningRateVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise ConfigError(f"seed: {len(seeds)} seeds for {self.num_envs} environments; give one for each")
-        drawn = [None if each is None else gymnasium.utils.seeding.np_random(each)[0] for each in seeds]
+        drawn = [None if each is None else seeding.np_random(each)[0] for each in seeds]
         known = self._generators or [np.random.default_rng() for _ in seeds]
         self._generators = [old if new is None else new for old, new in zip(known, drawn, strict=True)]
         episodes = [_drawn(self._generators[i]) if each is None else each for i, each in enumerate(seeds)]
@@ -228,7 +230,10 @@ def _drawn(generator: np.random.Generator) -> int:
 
 def _checked(action: Any, shape: tuple[int, ...]) -> Floats:
     """The action as a matrix with one row for each environment."""
-    actions = np.ascontiguousarray(action, np.float32)
+    try:
+        actions = np.ascontiguousarray(action, np.float32)
+    except (TypeError, ValueError):
+        actions = np.empty(0, np.float32)
     if actions.size != np.prod(shape) or not np.isfinite(actions).all():
         raise ConfigError(f"action: {action!r}; give {shape[1]} finite numbers for each of {shape[0]} environments")
     return actions.reshape(shape)

@@ -17,7 +17,7 @@ import numpy
 from lrpilot._history import Told, described, entry, plotted
 from lrpilot._native import ConfigError, Run
 from lrpilot._policy import PolicyFile
-from lrpilot._values import checked_lr, number
+from lrpilot._values import checked_bounds, checked_family, checked_lr, count_if_any, number
 
 __all__ = ["LearnedLR"]
 
@@ -83,10 +83,13 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._file = PolicyFile.read(policy)
         self._policy = self._file.load()
-        self._batch_size, self._initial_lr, self._bounds, self._family = batch_size, initial_lr, bounds, family
+        self._batch_size, self._bounds = count_if_any("batch_size", batch_size), checked_bounds(bounds)
+        self._family = checked_family(family)
+        self._initial_lr: float | Literal["keep"] | None = initial_lr
         self._backup = None if backup is None else pathlib.Path(backup)
         first = checked_lr(initial_lr)  # what is wrong shows now
-        self._policy.start(1, family or "sgd", [(1, 1.0, 1.0)], bounds=bounds, batch_size=batch_size, lr=first)
+        kind = "sgd" if self._family is None else self._family
+        self._policy.start(1, kind, [(1, 1.0, 1.0)], bounds=self._bounds, batch_size=self._batch_size, lr=first)
         self._reset()
 
     def _reset(self) -> None:
@@ -107,7 +110,7 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
             self._reset()
         if epoch != self._epochs:
             self._restore(epoch)
-        self._step, total = 0, max(int(self.params["epochs"]), epoch + 1)
+        self._step, total = 0, max(int(self._fit["epochs"]), epoch + 1)
         if self._run is None:
             self._total = total
             self._prepare()
@@ -134,7 +137,7 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
         train, val = (number((logs or {}).get(name)) for name in ("loss", "val_loss"))
         if train is None and val is None:
             warnings.warn("LearnedLR: the logs have no loss; compile the model with one", stacklevel=2)
-        norms = [_norm(layer) for layer in _layers(_arrays(self.model))]
+        norms = [_norm(layer) for layer in _layers(_arrays(self._net))]
         told = Told([], [], norms, train, val)
         back = self._run.observe(self._step, losses=[], grad_sq=[], weight_norms=norms, train_loss=train, val_loss=val)
         if back:
@@ -152,11 +155,21 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
 
     # How a run begins.
 
+    @property
+    def _net(self) -> Any:
+        """What is trained; Keras has none before `fit`."""
+        return self.model
+
+    @property
+    def _fit(self) -> dict[str, Any]:
+        """What `fit` was told."""
+        return self.params or {}
+
     def _prepare(self) -> None:
         """Begin by the weights if they are enough; otherwise the first step comes first, and does no harm."""
-        self._given = self._lr = _number(self.model.optimizer.learning_rate)
+        self._given = self._lr = _number(self._net.optimizer.learning_rate)
         self._set(self._given)  # a learning rate that cannot be set is refused before any step
-        self._before = _arrays(self.model)
+        self._before = _arrays(self._net)
         if self._initial_lr == "keep" or self._kind()[0] != "sgd":
             self._begin([])
         else:
@@ -164,9 +177,9 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _moved(self) -> list[float]:
         """‖g‖ of each layer, from the first step of SGD: Δw = −η·g, and (1 + μ) times that with Nesterov's momentum."""
-        after = _arrays(self.model)
+        after = _arrays(self._net)
         moves = [(path, new - old) for (path, old), (_, new) in zip(self._before, after, strict=True)]
-        optimizer = _inner(self.model.optimizer)
+        optimizer = _inner(self._net.optimizer)
         factor = 1.0 + self._kind()[1] if getattr(optimizer, "nesterov", False) else 1.0
         return [_norm(layer) / (FIRST_LR * factor) for layer in _layers(moves)]
 
@@ -175,7 +188,7 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
         layers, self._before = _layers(self._before), []
         keep, (family, momentum) = self._initial_lr == "keep", self._kind()
         known = not keep and (family != "sgd" or any(norm > 0.0 for norm in gradients))
-        steps: int | None = self.params.get("steps")
+        steps: int | None = self._fit.get("steps")
         groups = [
             (sum(array.size for array in layer), float("nan") if keep else _norm(layer), norm)
             for layer, norm in zip(layers, gradients or [0.0] * len(layers), strict=True)
@@ -194,9 +207,9 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _kind(self) -> tuple[str, float]:
         """Which optimizers' steps are alike, and the momentum."""
-        optimizer = _inner(self.model.optimizer)
+        optimizer = _inner(self._net.optimizer)
         momentum = float(getattr(optimizer, "momentum", 0.0) or 0.0)
-        if self._family:
+        if self._family is not None:
             return self._family, momentum
         if isinstance(optimizer, keras.optimizers.SGD):
             return "sgd", momentum
@@ -206,7 +219,7 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _set(self, lr: float) -> None:
         try:
-            self.model.optimizer.learning_rate = self._lr = lr
+            self._net.optimizer.learning_rate = self._lr = lr
         except (TypeError, AttributeError, ValueError, NotImplementedError) as error:
             message = "optimizer: its learning rate cannot be set; compile with a number, not with a schedule"
             raise ConfigError(message) from error
@@ -248,11 +261,7 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
             If it is the state of another policy, or none.
         """
         state = state_dict
-        if state.get("format") != FORMAT:
-            raise ConfigError(f"state_dict: format {state.get('format')} is not {FORMAT}; load what LearnedLR saved")
-        if state["policy"] != self._file.sha256:
-            message = f"state_dict: saved with the policy {state['policy'][:12]}…, not with {self._file.place}"
-            raise ConfigError(f"{message}; give policy= the file of the saved run")
+        self._file.check(state, FORMAT)
         self._run = None if state["run"] is None else self._policy.resume(state["run"])
         self._epochs, self._total = state["epochs"], state["total"]
         self._lrs = list(state["lrs"])
@@ -280,7 +289,8 @@ class LearnedLR(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _number(value: Any) -> float:
-    return float(keras.ops.convert_to_numpy(value))
+    array: Any = keras.ops.convert_to_numpy(value)
+    return float(array)
 
 
 def _inner(optimizer: Any) -> Any:

@@ -55,6 +55,13 @@ class Callback(pl.Callback):  # type: ignore[misc]
         """Tell the metric, if it is one of training or Lightning would skip it."""
         _tell(trainer, "epoch", trainer.current_epoch + 1)
 
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Save the mean of what the processes were told since the last decision: one of them writes for all."""
+        for index, config in enumerate(trainer.lr_scheduler_configs):
+            if isinstance(config.scheduler, LearnedLR):
+                config.scheduler._agree()
+                checkpoint["lr_schedulers"][index] = config.scheduler.state_dict()
+
 
 def _tell(trainer: Any, interval: str, count: int) -> None:
     """Decide where a schedule is to be asked after `count` epochs or batches and its metric is there."""

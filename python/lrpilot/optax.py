@@ -17,7 +17,7 @@ from jax import numpy as jnp
 
 from lrpilot._native import ConfigError, Policy, Run
 from lrpilot._policy import PolicyFile
-from lrpilot._values import checked_lr, finite, number
+from lrpilot._values import LENGTH, checked_bounds, checked_family, checked_lr, count, count_if_any, finite, number
 
 __all__ = ["LearnedState", "learned_lr"]
 
@@ -126,11 +126,12 @@ def learned_lr(
     >>> bool(loss_of(params) < 3.0)
     True
     """
-    for name, count in [("total", total), ("total_steps", total_steps)]:
-        if not isinstance(count, int) or count < 1:
-            raise ConfigError(f"{name}: {count!r} is not an integer of at least 1; give the length of the run")
-    file = PolicyFile.read(policy)
-    loaded, kind, lr = file.load(), family or _family(factory), checked_lr(initial_lr)
+    total, total_steps = (count(name, each, LENGTH) for name, each in [("total", total), ("total_steps", total_steps)])
+    batch_size, examples = count_if_any("batch_size", batch_size), count_if_any("examples", examples)
+    bounds, known = checked_bounds(bounds), checked_family(family)
+    loaded, kind, lr = PolicyFile.read(policy).load(), known or _family(factory), checked_lr(initial_lr)
+    if initial_lr is not None and lr is None:
+        raise ConfigError(f"initial_lr: {initial_lr!r} means nothing where the optimizer is made anew; give a number")
 
     def begin(momentum: float, groups: list[tuple[int, float, float]], loss: float | None) -> Run:
         return loaded.start(
@@ -147,7 +148,9 @@ def learned_lr(
         )
 
     def made(**settings: Any) -> Learned:
-        momentum = float(settings.get("momentum") or 0.0)
+        if "learning_rate" in settings:
+            raise ConfigError("learning_rate: the policy sets it; leave it out, or give initial_lr= to start from")
+        momentum = number(settings.get("momentum")) or 0.0
         begin(momentum, [(1, 1.0, 1.0)], None)  # what is wrong shows now
         inner = optax.with_extra_args_support(factory(learning_rate=1.0, **settings))
         rule = _Rule(inner, loaded, total, -(-total_steps // total), lambda *told: begin(momentum, *told))
@@ -181,7 +184,7 @@ class _Rule:
             run=jnp.full(ROOM + ROOM_OF_LAYER * layers, BLANK, jnp.uint8),
         )
 
-    def update(self, updates: Any, state: LearnedState, params: Any = None, *, value: Any = None, **more: Any) -> Any:
+    def update(self, updates: Any, state: Any, params: Any = None, *, value: Any = None, **more: Any) -> Any:
         if params is None:
             raise ConfigError("params: not given; call update(grads, state, params)")
         at = jnp.minimum(state.step, self.length - 1)

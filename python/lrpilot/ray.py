@@ -23,6 +23,7 @@ from lrpilot._native import ConfigError
 from lrpilot._ray_rollouts import Rollouts
 from lrpilot._ray_tasks import at_once, do_all
 from lrpilot._task import ENVIRONMENTS, LearnedPolicy, Task, copies_of, learn_on, saves_of
+from lrpilot._values import count
 
 __all__ = ["compare", "learn"]
 
@@ -154,10 +155,10 @@ def learn(
     _check(deadline=deadline, cpus=cpus)
     if hasattr(task, "copies"):
         raise ConfigError("task: a VectorTask trains its copies together, in one process; give a task, or what makes one")
-    one, count = copies_of(task, 1), ENVIRONMENTS if environments is None else environments
+    one, environments = copies_of(task, 1), ENVIRONMENTS if environments is None else count("environments", environments)
     if not saves_of(one):
         raise ConfigError("task: it has no save() and load(), by which it goes from machine to machine; write them")
-    return learn_on(one, count, Rollouts(task, settings, deadline, cpus), budget, seed, folder, settings, progress)
+    return learn_on(one, environments, Rollouts(task, settings, deadline, cpus), budget, seed, folder, settings, progress)
 
 
 def _check(**values: float) -> None:

@@ -8,6 +8,7 @@ evaluation. `Guard` watches any training loop and rolls back when it goes wrong.
 
 import os
 import warnings
+import weakref
 from array import array
 from collections.abc import Sized
 from typing import Any, Literal, overload
@@ -21,14 +22,14 @@ from lrpilot import _ranks, _tensors
 from lrpilot._facts import Facts
 from lrpilot._guard import Guard
 from lrpilot._history import Recorded, Told, described, entry, plotted
-from lrpilot._hooks import attach, before_update, unwrapped
+from lrpilot._hooks import Hooks, before_update, unwrapped
 from lrpilot._losses import Losses
 from lrpilot._native import ConfigError, PanicException, Run
 from lrpilot._policy import PolicyFile
 from lrpilot._rates import Rates
 from lrpilot._snapshot import Snapshot
 from lrpilot._torch_task import TorchTask
-from lrpilot._values import checked_lr, finite, number
+from lrpilot._values import LENGTH, checked_lr, count, finite, number
 from lrpilot._vector_task import VectorTorchTask
 
 __all__ = ["Guard", "LearnedLR", "TorchTask", "VectorTorchTask"]
@@ -36,6 +37,8 @@ __all__ = ["Guard", "LearnedLR", "TorchTask", "VectorTorchTask"]
 #: Steps without a metric, and multiples of the longest interval so far, after which the watch-dog speaks.
 PATIENCE = (10_000, 3)
 FORMAT = 2
+#: The schedule of each optimizer: two would both set its learning rate.
+_ALIVE: "weakref.WeakValueDictionary[Optimizer, LearnedLR]" = weakref.WeakValueDictionary()
 #: What native code may raise: its own errors, those of converting arguments, and what should never happen.
 NATIVE_ERRORS = (ValueError, TypeError, OverflowError, RuntimeError, PanicException)
 
@@ -92,7 +95,7 @@ class LearnedLR(ReduceLROnPlateau):
     --------
     >>> model = torch.nn.Linear(3, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), momentum=0.9)
-    >>> schedule = LearnedLR(optimizer, total=5)
+    >>> schedule = LearnedLR(optimizer, total=5, snapshot=model)
     >>> x, y = torch.randn(8, 3), torch.zeros(8, 1)
     >>> for epoch in range(5):
     ...     for _ in range(4):
@@ -135,7 +138,8 @@ class LearnedLR(ReduceLROnPlateau):
         sync: bool,
     ) -> None:
         super().__init__(optimizer)
-        self._file, self._facts, self._initial_lr, self._sync = policy, facts, initial_lr, sync
+        self._file, self._facts, self._sync = policy, facts, sync
+        self._initial_lr: float | Literal["keep"] | None = initial_lr
         self._policy = policy.load()
         facts.start(self._policy, [(1, 1.0, 1.0)], None, None, checked_lr(initial_lr))  # what is wrong shows now
         self._snapshot = None if snapshot is None else Snapshot(snapshot, optimizer)
@@ -150,7 +154,12 @@ class LearnedLR(ReduceLROnPlateau):
         self._warned: set[str] = set()
         #: One entry a decision: what was told and what was done. Plain values.
         self.history: list[dict[str, Any]] = []
-        self._handles = attach(self, optimizer)
+        self._hooks = Hooks(self, optimizer)
+        if (other := _ALIVE.get(optimizer)) is not None:
+            message = "the optimizer had another LearnedLR, which is closed now; make one for each optimizer"
+            self._warn("other", message, 4)
+            other.close()
+        _ALIVE[optimizer] = self
 
     # What the training loop calls.
 
@@ -217,8 +226,8 @@ class LearnedLR(ReduceLROnPlateau):
 
     def extend(self, total: int) -> None:
         """Announce a longer run, of `total` calls of `step` in all."""
-        if self._facts.total is None or total <= self._facts.total:
-            have = self._facts.total
+        have, total = self._facts.total, count("total", total, LENGTH)
+        if have is None or total <= have:
             raise ConfigError(f"total: {total} does not extend {have} calls of step(); give a larger number")
         if self._run is not None:
             self._run.extend(total)
@@ -226,13 +235,13 @@ class LearnedLR(ReduceLROnPlateau):
 
     def close(self) -> None:
         """Leave the optimizer alone from now on."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._hooks.close()
+        if _ALIVE.get(self.optimizer) is self:
+            del _ALIVE[self.optimizer]
 
     def __del__(self) -> None:
-        if hasattr(self, "_handles"):
-            self.close()
+        if hasattr(self, "_hooks"):
+            self._hooks.close()
 
     # What happens at each optimizer step.
 
@@ -266,6 +275,10 @@ class LearnedLR(ReduceLROnPlateau):
             self._steps += 1
 
     def _watch(self) -> None:
+        lr = self.optimizer.param_groups[0]["lr"]
+        if not isinstance(lr, Tensor) and lr != self._last_lr[0]:
+            message = f"something else set the learning rate to {lr:.3g}, which has no effect; leave it to LearnedLR alone"
+            self._warn("set", message)
         steps, (most, times) = self._steps - self._at, PATIENCE
         late = steps >= most if self._longest == 0 else steps > times * self._longest
         if self._facts.total is not None and late:
@@ -277,6 +290,9 @@ class LearnedLR(ReduceLROnPlateau):
     def _start(self) -> None:
         """Read weights and gradients once, and begin; not at a step that a gradient scaler skips."""
         self._layers = _tensors.layers(self.optimizer)
+        if not self._layers:
+            self._warn("no parameters", "no parameter of the optimizer is trained, so the learning rate stays as it is")
+            return
         *grad_sq, skipped = _tensors.gradient_sq(self._layers, self.optimizer).tolist()
         if skipped:
             return
@@ -360,6 +376,12 @@ class LearnedLR(ReduceLROnPlateau):
         self._run = self._policy.resume(str(state))
         return back
 
+    def _agree(self) -> None:
+        """Before one process saves for all: losses since the last decision become their means. Every process must call."""
+        if self._sync and _ranks.are_many():
+            for told in (self._losses, self._norms):
+                told.replace(_ranks.averaged([loss for _, loss in told.of_steps()]))
+
     def _roll_back(self, back: bool) -> None:
         if self._snapshot is None:
             message = (
@@ -378,10 +400,10 @@ class LearnedLR(ReduceLROnPlateau):
     def _set(self, lr: float) -> None:
         self._last_lr = [*self._rates.set(self.optimizer, lr)]
 
-    def _warn(self, key: str, message: str) -> None:
+    def _warn(self, key: str, message: str, stacklevel: int = 3) -> None:
         if key not in self._warned:
             self._warned.add(key)
-            warnings.warn(f"LearnedLR: {message}", stacklevel=3)
+            warnings.warn(f"LearnedLR: {message}", stacklevel=stacklevel)
 
     # What was done.
 
@@ -403,6 +425,7 @@ class LearnedLR(ReduceLROnPlateau):
             return self._lrs.tolist()
         if not self._lrs:
             raise ConfigError("extract: no optimizer step was made; extract after the run")
+        optimizer = unwrapped(optimizer)
         given = Rates(optimizer).given
         return LambdaLR(optimizer, Recorded([lr / given for lr in self._lrs]))
 
@@ -448,13 +471,7 @@ class LearnedLR(ReduceLROnPlateau):
             If it is the state of another policy, or of another scheduler.
         """
         state = state_dict
-        if state.get("format") != FORMAT:
-            raise ConfigError(f"state_dict: format {state.get('format')} is not {FORMAT}; load what LearnedLR saved")
-        if state["policy"] != self._file.sha256:
-            raise ConfigError(
-                f"state_dict: saved with the policy {state['policy'][:12]}…, not with {self._file.place};"
-                " give policy= the file of the saved run"
-            )
+        self._file.check(state, FORMAT)
         self._run = None if state["run"] is None else self._policy.resume(state["run"])
         if state["total"] != self._facts.total and state["total"] is not None:
             self._facts = self._facts.extended(state["total"])
@@ -467,9 +484,7 @@ class LearnedLR(ReduceLROnPlateau):
         self._lrs = array("d", state["lrs"])
         self._warned = set(state["warned"])
         self.history = [dict(each) for each in state["history"]]
-        self._layers = _tensors.layers(self.optimizer)[
-            : state["layers"]
-        ]  # groups that were added later are not measured
+        self._layers = _tensors.layers(self.optimizer)[: state["layers"]]  # groups that came later are not measured
         if self._run is not None:
             self._set(self._rates.lr)
             if self._snapshot is not None:

@@ -76,7 +76,7 @@ impl Executor for Elsewhere {
         if stop.is_set() {
             return Err(Error::interrupted());
         }
-        let jobs = jobs.iter().map(|job| to_json(job)).collect::<Result<Vec<_>>>()?;
+        let jobs = jobs.iter().map(to_json).collect::<Result<Vec<_>>>()?;
         let done = self.done(&None, &jobs)?;
         done.iter().enumerate().try_for_each(|(i, trial)| sink(i, from_json(trial)?))
     }
@@ -155,7 +155,6 @@ impl Task for State {
 /// `save` and `load`. `settings` are those of the learning.
 #[pyfunction]
 #[pyo3(signature = (copies, spec, *, evaluates, settings, common, parts))]
-#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
 pub fn do_parts<'py>(
     py: Python<'py>,
     copies: Py<PyAny>,

@@ -2,7 +2,7 @@
 
 use crate::task::{Answer, Copies};
 use lrpilot::agent::{Collector, RolloutExecutor, Slot, Trajectory};
-use lrpilot::run::{Executor, JobSpec, StopFlag, Trial, run_trial};
+use lrpilot::run::{Executor, JobSpec, StopFlag, Trial};
 use lrpilot::{Error, Result, TaskSource};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -156,14 +156,7 @@ impl Executor for Lockstep {
     ) -> Result<()> {
         let copies = self.0.count();
         let work = |copy: usize, ()| {
-            for i in (copy..jobs.len()).step_by(copies) {
-                if stop.is_set() {
-                    return Err(Error::interrupted());
-                }
-                let job = jobs[i];
-                sink(i, run_trial(&mut *source.task(job.seed)?, &job.schedule, job.seed, job.record)?)?;
-            }
-            Ok(())
+            (copy..jobs.len()).step_by(copies).try_for_each(|i| sink(i, jobs[i].train(source, stop)?))
         };
         Lockstep::each(self, vec![(); copies.min(jobs.len())], work).map(|_| ())
     }

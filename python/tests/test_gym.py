@@ -127,8 +127,11 @@ def test_errors_name_place_value_and_remedy(monkeypatch):
     ]:
         with pytest.raises((lrpilot.ConfigError, lrpilot.DataError, OSError), match=message):
             lrpilot.gym.LearningRateEnv(**arguments)
-    with pytest.raises(lrpilot.ConfigError, match="count: 0; give 1 to"):
-        lrpilot.gym.LearningRateVectorEnv(0)
+    for count in [0, -1, 2.5, "x"]:
+        with pytest.raises(lrpilot.ConfigError, match=f"num_envs: {count!r} is not an integer of at least 1"):
+            lrpilot.gym.LearningRateVectorEnv(count)
+    with pytest.raises(lrpilot.ConfigError, match="action: 'x'; give 1 finite numbers"):
+        env.step("x")
     with pytest.raises(lrpilot.ConfigError, match="seed: 3 seeds for 2 environments"):
         lrpilot.gym.LearningRateVectorEnv(2).reset(seed=[1, 2, 3])
 

@@ -1,6 +1,7 @@
 //! What the subcommands share: configuration, data folder, threads, progress, clock.
 
 use super::bars::Bars;
+use super::schedule_arg::policy_or_name;
 use super::{GlobalArgs, ProgressKind, signals};
 use crate::agent::LocalPool;
 use crate::env::Formulation;
@@ -11,6 +12,7 @@ use crate::settings;
 use crate::task::{ConfiguredTask, Preset};
 use crate::{Error, Result};
 use lrpilot_core::Learned;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -105,6 +107,23 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from)
 }
 
+/// Whether a file can be made at `path`, to be asked before the work whose result it is to hold.
+///
+/// # Errors
+/// [`Error::Io`] if it is a folder, or is to be in one that is not there.
+pub fn check_target(path: &Path) -> Result<()> {
+    let refused = |kind: ErrorKind, text: String| Err(Error::io(path, std::io::Error::new(kind, text)));
+    if path.is_dir() {
+        return refused(ErrorKind::IsADirectory, "it is a folder; name a file".into());
+    }
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) if !folder.is_dir() => {
+            refused(ErrorKind::NotFound, format!("there is no folder {}; make it, or name another", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The task's data, loaded.
 ///
 /// # Errors
@@ -123,12 +142,20 @@ pub fn run_context<'a>(progress: &'a dyn Progress, stop: &'a StopFlag, host: &'a
 /// # Errors
 /// [`Error::Data`] if the file is no policy or sees another number of layers than the task has.
 pub fn load_policy(path: &Path, groups: usize) -> Result<Learned> {
-    let policy = Learned::load(path)?;
+    let policy = Learned::load(path).map_err(|error| policy_or_name(error.into()))?;
+    check_groups(path, &policy, groups)?;
+    Ok(policy)
+}
+
+/// Whether the policy in the file can see networks with `groups` parameter groups.
+///
+/// # Errors
+/// [`Error::Data`].
+pub fn check_groups(path: &Path, policy: &Learned, groups: usize) -> Result<()> {
     policy.check_groups(groups).map_err(|e| match Error::from(e) {
         Error::Config { message, remedy, .. } => Error::data(path, message, remedy),
         other => other,
-    })?;
-    Ok(policy)
+    })
 }
 
 /// Call `f` on a pool of `--threads` threads (one per core by default).

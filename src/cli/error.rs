@@ -4,7 +4,7 @@ use super::command::CommandLine;
 use super::{GlobalArgs, context};
 use crate::task::data::DatasetName;
 use crate::{Error, Result};
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ const STDOUT: &str = "standard output";
 pub fn report(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let line = error.to_string().replace('\n', " ");
             // With standard error gone too there is nobody left to tell.
@@ -47,8 +47,25 @@ pub fn with_commands(error: Error, global: &GlobalArgs) -> Error {
                 Error::data(path, message, format!("download it with `{fetch}` or name its folder with --data-dir"))
             }
         },
+        Error::Io { path, source } => Error::Io { path, source: with_remedy(source) },
         other => other,
     }
+}
+
+/// What the operating system says, with what to do about it; what lrpilot says for it has a remedy already.
+fn with_remedy(source: io::Error) -> io::Error {
+    let remedy = match source.kind() {
+        _ if source.raw_os_error().is_none() => return source,
+        ErrorKind::NotFound => "check the name, and whether its folder is there",
+        ErrorKind::NotADirectory => "a file is where a folder should be; choose another name",
+        ErrorKind::IsADirectory => "name a file",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "choose another place, or ask for the permission"
+        }
+        ErrorKind::StorageFull => "make room on the disk",
+        _ => return source,
+    };
+    io::Error::new(source.kind(), format!("{source}; {remedy}"))
 }
 
 /// The data set to which a file belongs that is not there.
@@ -65,4 +82,20 @@ fn missing_data(path: &Path, global: &GlobalArgs) -> Option<DatasetName> {
 pub fn print(text: &str) -> Result<()> {
     let text = text.trim_end_matches('\n');
     writeln!(std::io::stdout(), "{text}").map_err(|e| Error::io(Path::new(STDOUT), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operating_system_says_gets_a_remedy_once() {
+        let missing = std::fs::read("/no/such/file").unwrap_err();
+        let code = missing.to_string();
+        let told = with_remedy(missing);
+        assert_eq!(told.kind(), ErrorKind::NotFound);
+        assert_eq!(told.to_string(), format!("{code}; check the name, and whether its folder is there"));
+        let text = told.to_string();
+        assert_eq!(with_remedy(told).to_string(), text);
+    }
 }

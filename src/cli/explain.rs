@@ -38,7 +38,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "LIST", default_value = "0..3", allow_hyphen_values = true)]
     pub seeds: SeedList,
     /// Inputs named for each decision.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=99))]
+    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = super::whole::<u8>(1..=99))]
     pub top: u8,
     /// Change a value of the task's configuration; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -56,6 +56,7 @@ pub struct ExplainArgs {
 /// # Errors
 /// [`Error::Usage`] for what is no policy, [`Error::Data`] for a folder without one; those of the task and of the files.
 pub fn run(args: &ExplainArgs, global: &GlobalArgs) -> Result<()> {
+    args.report.as_deref().map_or(Ok(()), context::check_target)?;
     let folder = Path::new(&args.policy).is_dir().then(|| RunFiles::new(&args.policy));
     if let Some(files) = &folder {
         check_folder(files)?;

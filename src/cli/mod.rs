@@ -21,6 +21,7 @@ pub mod run_folder;
 pub mod runs;
 pub mod schedule;
 pub mod schedule_arg;
+pub mod share_arg;
 pub mod signals;
 pub mod suite;
 pub mod sweep;
@@ -31,7 +32,10 @@ pub mod text;
 use crate::run::stop::StopFlag;
 use crate::{Error, Result, limits};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Learning-rate schedules learned by reinforcement learning.
 #[derive(Debug, Parser)]
@@ -110,7 +114,7 @@ pub enum Command {
     Data(data::DataArgs),
     /// List run folders and what has become of them, go on with one, put shares together.
     Runs(runs::RunsArgs),
-    /// Write the job of a cluster that splits a comparison over several machines.
+    /// Write the job of a cluster that splits a comparison or a run of the suite over several machines.
     #[command(subcommand)]
     Sweep(sweep::SweepCommand),
     /// Print a completion script for a shell.
@@ -157,7 +161,7 @@ pub struct SeedList(pub Vec<u64>);
 /// Most seeds that a list may have; a typing error should not fill the memory.
 const MAX_SEEDS: u64 = 100_000;
 
-impl std::str::FromStr for SeedList {
+impl FromStr for SeedList {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -204,6 +208,17 @@ fn threads(text: &str) -> Result<u16, String> {
     match text.parse::<u16>() {
         Ok(threads) if (1..=most).contains(&threads) => Ok(threads),
         _ => Err(format!("not a whole number from 1 to {most}; give at least 1 and at most {most}")),
+    }
+}
+
+/// A reader of whole numbers within a range.
+fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static,
+{
+    move |text| match text.parse::<T>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("give a whole number from {} to {}", range.start(), range.end())),
     }
 }
 

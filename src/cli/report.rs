@@ -1,5 +1,6 @@
 //! Arguments of `lrpilot report DIR`.
 
+use super::share_arg::INDEX;
 use super::{context, error::print, output, run_folder};
 use crate::record::Comparison;
 use crate::record::suite::SuiteResults;
@@ -27,13 +28,17 @@ pub struct ReportArgs {
 pub fn run(args: &ReportArgs) -> Result<()> {
     let files = RunFiles::new(&args.dir);
     if !files.config().is_file() {
-        let remedy = "name a folder made by lrpilot learn, compare or demo";
+        let remedy = "name a folder made by lrpilot learn, compare, demo or suite run";
         return Err(Error::data(&args.dir, "not a run folder", remedy));
     }
     let info = match RunInfo::read(&files.info())? {
         Some(info) => info,
         None => info_of_old_folder(&files)?,
     };
+    if info.options.contains_key(INDEX) {
+        let message = format!("{} holds a share of a run, which has no report", args.dir.display());
+        return Err(Error::usage(message, "put all shares together with `lrpilot runs merge`"));
+    }
     if info.kind == RunKind::Paper {
         let message = format!("{} holds the paper's experiments, which have another report", args.dir.display());
         return Err(Error::usage(message, format!("open {}", files.paper_page().display())));

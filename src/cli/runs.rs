@@ -31,7 +31,7 @@ pub struct RunsArgs {
 pub enum RunsCommand {
     /// Go on with the run in a folder, by the command that began it.
     Resume(resume::ResumeArgs),
-    /// Put the shares of a comparison together and finish it.
+    /// Put the shares of a comparison or of a run of the suite together and finish it.
     Merge(merge::MergeArgs),
 }
 

@@ -30,8 +30,8 @@ const OPEN_LOOP: [&str; 14] = [
 ];
 /// Endings of the files that a schedule can be in: a policy, a table, numbers.
 const ENDINGS: [&str; 5] = ["safetensors", "toml", "csv", "json", "txt"];
-/// The name of the policy that comes with lrpilot.
-pub(super) const PRETRAINED: &str = "pretrained";
+/// The name of the newest policy that comes with lrpilot, besides its own.
+const PRETRAINED: &str = "pretrained";
 /// An inline table, for messages.
 const INLINE: &str = "{ type = \"step\", step_size = 10, gamma = 0.5 }";
 
@@ -64,8 +64,8 @@ pub fn schedule(text: &str, place: &str, lr: Option<f64>, run: ForRun) -> Result
     if let Some(named) = Schedule::named(text, lr.unwrap_or(run.default_lr), run.horizon) {
         return Ok(named);
     }
-    if text == PRETRAINED {
-        return Ok(Schedule::Generalist { policy: Box::new(Generalist::pretrained(NEWEST)?), lr });
+    if let Some(name) = pretrained(text) {
+        return Ok(Schedule::Generalist { policy: Box::new(Generalist::pretrained(name)?), lr });
     }
     if text.trim_start().starts_with('{') {
         let table = settings::parse::<Inline>(&format!("inline = {}", text.trim()), place)?.inline;
@@ -84,9 +84,26 @@ pub fn schedule(text: &str, place: &str, lr: Option<f64>, run: ForRun) -> Result
     }
 }
 
+/// Name of the policy that comes with lrpilot for which `text` stands, if it stands for one.
+pub(super) fn pretrained(text: &str) -> Option<&'static str> {
+    if text == PRETRAINED { Some(NEWEST) } else { Generalist::names().find(|name| *name == text) }
+}
+
+/// The error with what else could have been given, if it says that there is no policy file of this name.
+pub(super) fn policy_or_name(error: Error) -> Error {
+    match error {
+        Error::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+            let text = format!("there is no such file; give a policy (FILE.safetensors) or `{PRETRAINED}`");
+            Error::Io { path, source: std::io::Error::new(source.kind(), text) }
+        }
+        other => other,
+    }
+}
+
 /// The policy in a file, be it learned on a task or pretrained.
 fn policy(path: &Path, lr: Option<f64>, run: ForRun) -> Result<Schedule> {
-    Ok(match (Schedule::load(path)?, run.groups) {
+    let loaded = Schedule::load(path).map_err(|error| policy_or_name(error.into()))?;
+    Ok(match (loaded, run.groups) {
         (Schedule::Generalist { policy, .. }, _) => Schedule::Generalist { policy, lr },
         (Schedule::Learned { .. }, Some(groups)) => {
             Schedule::Learned { policy: Box::new(context::load_policy(path, groups)?), lr }
@@ -159,13 +176,13 @@ fn numbers(path: &Path, text: &str, lr: Option<f64>) -> Result<Schedule> {
 
 /// The error for what is no schedule; `is_file` if there is such a file, of another ending.
 fn unknown(text: &str, is_file: bool) -> Error {
-    let names: Vec<&str> = NAMED.iter().map(|n| n.name).chain([PRETRAINED]).collect();
-    let near = nearest(text, &names).map_or(String::new(), |name| format!("did you mean `{name}`? "));
+    let names: Vec<&str> = NAMED.iter().map(|n| n.name).chain([PRETRAINED]).chain(Generalist::names()).collect();
+    let near = nearest(text, &names).map_or(String::new(), |name| format!("did you mean `{name}`? Or "));
     let what = if is_file { "is a file of unknown ending, no schedule" } else { "is no schedule" };
     Error::usage(
         format!("`{text}` {what}"),
         format!(
-            "{near}Give a name ({}), a table ({INLINE}), a policy (FILE.safetensors), or a file with such a table \
+            "{near}give a name ({}), a table ({INLINE}), a policy (FILE.safetensors), or a file with such a table \
              (FILE.toml) or with one number for each interval (FILE.csv, FILE.json, FILE.txt)",
             names.join(", ")
         ),

@@ -1,21 +1,23 @@
 //! `lrpilot suite list|run`.
 
-use super::schedule_arg::PRETRAINED;
+use super::schedule_arg::{policy_or_name, pretrained};
+use super::share_arg::{self, ShareArgs};
 use super::{GlobalArgs, context, error::print, output, run_folder};
+use crate::record::progress::Progress;
 use crate::record::suite::{LeftOut, Reference, SuiteKind, SuiteResults, TaskRuns};
 use crate::report::format::significant;
 use crate::report::{suite as text, suite_page};
+use crate::run::compare::Share;
 use crate::run::stop::StopFlag;
 use crate::store::atomic::write_atomic;
 use crate::store::files::RunFiles;
 use crate::store::identity::sha256_hex;
 use crate::store::journal::Store;
 use crate::store::run_info::{RunInfo, RunKind};
-use crate::suite::{self, Contestant, LoadedTask, Origin, Suite, SuiteOptions, SuiteTask};
+use crate::suite::{self, Contestant, LoadedTask, Origin, Suite, SuiteOptions, SuiteRun, SuiteTask};
 use crate::{Error, Result};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
-use lrpilot_core::generalist::NEWEST;
 use lrpilot_core::{Hyperparameters, Schedule};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -33,9 +35,10 @@ pub enum SuiteCommand {
     #[command(after_help = "Example:\n  lrpilot suite list")]
     List(ListArgs),
     /// Measure policies on the tasks.
-    #[command(
-        after_help = "Example:\n  lrpilot suite run policy.safetensors --out runs/suite\n  lrpilot suite run --baselines --tasks 1,4 --out runs/baselines"
-    )]
+    #[command(after_help = "Examples:\n  lrpilot suite run policy.safetensors --out runs/suite\n  \
+                      lrpilot suite run --baselines --tasks 1,4 --out runs/baselines\n  \
+                      lrpilot suite run --baselines --out shares/2 --index 2 --of 8\n\n\
+                      Shares split training runs. The tuning of a schedule on a task stays together, its final runs with it.")]
     Run(RunArgs),
 }
 
@@ -63,10 +66,10 @@ pub struct RunArgs {
     #[arg(long)]
     pub controls: bool,
     /// Numbers of tasks [default: all].
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', allow_negative_numbers = true, value_parser = task_number)]
     pub tasks: Vec<usize>,
     /// Training runs of each method on each task, paired by seed.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = super::whole::<u64>(1..=1_000))]
     pub seeds: u64,
     /// A suite of your own (TOML) in the place of the sealed one.
     #[arg(long, value_name = "FILE")]
@@ -74,9 +77,17 @@ pub struct RunArgs {
     /// The reference.json of an earlier run with --baselines [default: the one that comes with the program].
     #[arg(long, value_name = "FILE", conflicts_with = "baselines")]
     pub reference: Option<PathBuf>,
+    /// Which part of the work, where several processes share it.
+    #[command(flatten)]
+    pub share: ShareArgs,
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
+}
+
+/// The number of a task.
+fn task_number(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "not the number of a task; give numbers of `lrpilot suite list`, such as 1,4".to_owned())
 }
 
 /// Do it.
@@ -159,23 +170,31 @@ fn list(args: &ListArgs, global: &GlobalArgs) -> Result<()> {
 }
 
 fn run_suite(args: &RunArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()> {
+    let share = args.share.share()?;
     let mut suite = read_suite(args.suite.as_deref())?;
     if !args.tasks.is_empty() {
         suite = suite.only(&args.tasks)?;
     }
     let reference: Option<Reference> = if args.baselines { None } else { Some(read_reference(args)?) };
+    let contestants = contestants(&args.policy)?;
     let (mut tasks, mut left_out) = load(&suite, global)?;
+    if let Some(left) = left_out.first().filter(|_| share.is_some()) {
+        let message =
+            format!("a share needs the data of every task, and task {} has none: {}", left.number, left.reason);
+        return Err(Error::usage(message, "choose tasks with --tasks, the same in all shares"));
+    }
+    let without_data = left_out.clone();
     if let Some(reference) = reference.as_ref().filter(|_| args.tasks.is_empty()) {
         left_out.extend(leave_out_unknown(&mut tasks, reference));
     }
-    let Some(first) = tasks.first() else {
+    if tasks.is_empty() {
         let reason = left_out.first().map_or("the suite has no tasks".to_owned(), |left| left.reason.clone());
         return Err(Error::usage(
             format!("no task's data are there: {reason}"),
             "fetch the data, or choose other tasks",
         ));
-    };
-    let contestants = contestants(&args.policy, first.spec().groups.len(), &tasks)?;
+    }
+    check_groups(&args.policy, &contestants, &tasks)?;
     let options = SuiteOptions {
         seed: suite.seed,
         seeds: args.seeds as usize,
@@ -188,38 +207,69 @@ fn run_suite(args: &RunArgs, global: &GlobalArgs, stop: &StopFlag) -> Result<()>
     // Where tables come from decides nothing.
     let config = toml::to_string(&Suite { tables: None, ..suite.clone() })
         .map_err(|e| Error::Bug(format!("a suite cannot be written: {e}")))?;
-    let hashes: Vec<&str> = contestants.iter().map(|c| c.sha256.as_str()).collect();
-    let info = run_folder::describe(RunKind::Suite, format!("The suite “{}”", suite.name))
-        .with_option("policies (sha256)", hashes.join(", "))
-        .with_option("baselines", args.baselines)
-        .with_option("controls", args.controls)
-        .with_option("seeds", args.seeds);
-    let results = run_folder::work_in(&args.out, info, &config, args.resume, |files, info| {
+    let info = share_arg::note(describe(&suite, args, &contestants), share);
+    let told = run_folder::work_in(&args.out, info, &config, args.resume, |files, info| {
+        let store = Store::open(&files.results())?;
+        check_data(&store, &without_data, &args.out)?;
         let progress = context::stoppable(global, stop)?;
         for left in &left_out {
             progress.message(&format!("task {} is left out: {}", left.number, left.reason));
         }
-        by_cost(&mut tasks, args, &*progress)?;
-        let (store, host) = (Store::open(&files.results())?, context::host());
+        by_cost(&mut tasks, args, share, &*progress)?;
+        let host = context::host();
         let around = context::run_context(&*progress, stop, &host);
+        if let Some(share) = share {
+            let trainings = context::on_threads(global, || suite::run_share(&tasks, &options, share, store, around))?;
+            return Ok(format!("share {} of {}: {trainings} trainings", share.index(), share.of()));
+        }
         let say = |task: &TaskRuns| progress.message(&format!("task {} ({}) is done", task.number, task.name));
         let runs = context::on_threads(global, || suite::run(&tasks, &options, Some(store), around, &say))?;
-        let computed = reference.is_none().then(|| reference_of(&runs, info));
-        if let Some(computed) = &computed {
-            write_atomic(&files.reference(), reference_text(computed)?.as_bytes())?;
-        }
-        let source = reference.as_ref().map_or(String::new(), |r| format!("{} ({}, {})", r.command, r.date, r.machine));
-        let (name, seed, command) = (&suite.name, suite.seed, &info.command);
-        let origin = Origin { suite: name, seeds: options.seeds, seed, command, reference: &source };
-        let results = suite::results(&runs, &contestants, left_out, &origin)?;
-        write_json(&files.suite(), &results)?;
-        write_report(files, info, &results)?;
-        Ok(results)
+        let results = write_numbers(files, info, (&suite, &options), &runs, left_out)?;
+        let text = text::text(&results);
+        let (numbers, report) = (files.suite(), files.report());
+        Ok(format!("{}\nnumbers: {}\nreport: {}", text.trim_end(), numbers.display(), report.display()))
     })?;
-    print(&text::text(&results))?;
-    let files = RunFiles::new(&args.out);
-    print(&format!("numbers: {}", files.suite().display()))?;
-    print(&format!("report: {}", files.report().display()))
+    print(&told)
+}
+
+/// What a folder says about the run, apart from its configuration.
+fn describe(suite: &Suite, args: &RunArgs, contestants: &[Contestant]) -> RunInfo {
+    let hashes: Vec<&str> = contestants.iter().map(|c| c.sha256.as_str()).collect();
+    run_folder::describe(RunKind::Suite, format!("The suite “{}”", suite.name))
+        .with_option("policies (sha256)", hashes.join(", "))
+        .with_option("baselines", args.baselines)
+        .with_option("controls", args.controls)
+        .with_option("seeds", args.seeds)
+}
+
+/// Whether nothing was trained already on tasks whose data are not there now: it would go missing in the numbers.
+fn check_data(store: &Store<SuiteRun>, left_out: &[LeftOut], out: &Path) -> Result<()> {
+    let done = store.read_all()?;
+    let Some(left) = left_out.iter().find(|left| done.iter().any(|run| run.task == left.number)) else { return Ok(()) };
+    let (shown, LeftOut { number, name, reason }) = (out.display(), left);
+    let message = format!("{shown} holds trainings on task {number} ({name}), whose data are not there: {reason}");
+    Err(Error::usage(message, "go on where all the data are"))
+}
+
+/// Write what follows from the runs of all tasks: the reference, if it was computed, the numbers and the report.
+fn write_numbers(
+    files: &RunFiles,
+    info: &RunInfo,
+    (suite, options): (&Suite, &SuiteOptions<'_>),
+    runs: &[TaskRuns],
+    left_out: Vec<LeftOut>,
+) -> Result<SuiteResults> {
+    if options.reference.is_none() {
+        write_atomic(&files.reference(), reference_text(&reference_of(runs, info))?.as_bytes())?;
+    }
+    let told = |r: &Reference| format!("{} ({}, {})", r.command, r.date, r.machine);
+    let reference = options.reference.map_or(String::new(), told);
+    let SuiteOptions { seed, seeds, .. } = *options;
+    let origin = Origin { suite: &suite.name, seeds, seed, command: &info.command, reference: &reference };
+    let results = suite::results(runs, options.policies, left_out, &origin)?;
+    write_json(&files.suite(), &results)?;
+    write_report(files, info, &results)?;
+    Ok(results)
 }
 
 /// Write the report of a run of the suite from its numbers.
@@ -304,11 +354,11 @@ fn leave_out_unknown(tasks: &mut Vec<LoadedTask>, reference: &Reference) -> Vec<
     left_out
 }
 
-/// The policies in the files; each must be able to see every task.
-fn contestants(paths: &[PathBuf], groups: usize, tasks: &[LoadedTask]) -> Result<Vec<Contestant>> {
+/// The policies in the files.
+fn contestants(paths: &[PathBuf]) -> Result<Vec<Contestant>> {
     let mut contestants: Vec<Contestant> = Vec::new();
     for path in paths {
-        let (schedule, sha256) = contestant(path, groups, tasks)?;
+        let (schedule, sha256) = contestant(path)?;
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let taken = contestants.iter().filter(|c| c.name == stem || c.name.starts_with(&format!("{stem} ("))).count();
         let name = if taken == 0 { stem } else { format!("{stem} ({})", taken + 1) };
@@ -317,23 +367,32 @@ fn contestants(paths: &[PathBuf], groups: usize, tasks: &[LoadedTask]) -> Result
     Ok(contestants)
 }
 
-/// The policy in a file, or the one that comes with lrpilot, with the sha256 of its file.
-fn contestant(path: &Path, groups: usize, tasks: &[LoadedTask]) -> Result<(Schedule, String)> {
-    let schedule = if path == Path::new(PRETRAINED) { Schedule::pretrained(NEWEST)? } else { Schedule::load(path)? };
+/// The policy in a file, or one that comes with lrpilot, with the sha256 of its file.
+fn contestant(path: &Path) -> Result<(Schedule, String)> {
+    let schedule = match path.to_str().and_then(pretrained) {
+        Some(name) => Schedule::pretrained(name)?,
+        None => Schedule::load(path).map_err(|error| policy_or_name(error.into()))?,
+    };
     let bytes = match &schedule {
-        Schedule::Learned { .. } => {
-            let policy = context::load_policy(path, groups)?;
-            tasks.iter().try_for_each(|task| policy.check_groups(task.spec().groups.len()))?;
-            policy.to_bytes()?
-        }
+        Schedule::Learned { policy, .. } => policy.to_bytes()?,
         Schedule::Generalist { policy, .. } => policy.to_bytes()?,
         _ => return Err(Error::Bug(format!("{} is no policy", path.display()))),
     };
     Ok((schedule, sha256_hex(&bytes)))
 }
 
+/// Whether each policy, read from the file at its place, can see every task.
+fn check_groups(paths: &[PathBuf], contestants: &[Contestant], tasks: &[LoadedTask]) -> Result<()> {
+    for (path, contestant) in paths.iter().zip(contestants) {
+        if let Schedule::Learned { policy, .. } = &contestant.schedule {
+            tasks.iter().try_for_each(|task| context::check_groups(path, policy, task.spec().groups.len()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Put cheap tasks first, and say how long everything will take. Results do not depend on the order.
-fn by_cost(tasks: &mut [LoadedTask], args: &RunArgs, progress: &dyn crate::record::progress::Progress) -> Result<()> {
+fn by_cost(tasks: &mut [LoadedTask], args: &RunArgs, share: Option<Share>, progress: &dyn Progress) -> Result<()> {
     let mut costs = Vec::new();
     progress.start(tasks.len() as u64, "timing");
     for task in tasks.iter() {
@@ -351,8 +410,9 @@ fn by_cost(tasks: &mut [LoadedTask], args: &RunArgs, progress: &dyn crate::recor
     tasks.sort_by(|a, b| cost(a.task.number).total_cmp(&cost(b.task.number)));
     let trainings = suite::trainings(args.policy.len(), args.seeds as usize, args.baselines, args.controls);
     let hours = costs.iter().map(|(_, seconds)| seconds).sum::<f64>() * trainings as f64 / 3600.0;
+    let part = share.map_or(String::new(), |s| format!("; share {} does one part of {}", s.index(), s.of()));
     progress.message(&format!(
-        "{} tasks, at most {trainings} trainings of each: at most {hours:.1} hours of one core",
+        "{} tasks, at most {trainings} trainings of each: at most {hours:.1} hours of one core{part}",
         tasks.len()
     ));
     Ok(())

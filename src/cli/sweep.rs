@@ -1,11 +1,11 @@
-//! `lrpilot sweep export`: the job of a cluster whose tasks share a comparison.
+//! `lrpilot sweep export`: the job of a cluster whose tasks share a comparison or a run of the suite.
 //!
-//! Both kinds of job give each task a number, by which `lrpilot compare --index` takes its share. A task that is started
+//! Both kinds of job give each task a number, by which `lrpilot compare --index` or `lrpilot suite run --index` takes its share. A task that is started
 //! again, because it was killed or its machine was lost, goes on with the folder of its share.
 
 use super::command::{CommandLine, quote};
-use super::compare::CompareArgs;
 use super::error::print;
+use super::suite::SuiteCommand;
 use super::{Cli, Command};
 use crate::{Error, Result};
 use clap::{Args, Parser, Subcommand};
@@ -32,10 +32,10 @@ pub enum ExportCommand {
 /// What is split into how many tasks.
 #[derive(Clone, Debug, Args)]
 pub struct SplitArgs {
-    /// Tasks that share the comparison.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    /// Tasks that share the work.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::whole::<u16>(1..=10_000))]
     pub workers: u16,
-    /// The command that would run the whole comparison: `compare POLICY --task TASK --out DIR …`.
+    /// The command that would do the whole work: `compare POLICY --task TASK --out DIR …` or `suite run POLICY --out DIR …`.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
@@ -58,10 +58,10 @@ pub struct SlurmArgs {
 )]
 pub struct K8sArgs {
     /// Image of the containers, with lrpilot on its path.
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", value_parser = image)]
     pub image: String,
     /// Persistent volume claim that all tasks can write to; it is their working directory.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = claim_name)]
     pub claim: String,
     /// Name of the Job.
     #[arg(long, value_name = "NAME", default_value = "lrpilot", value_parser = job_name)]
@@ -74,7 +74,7 @@ pub struct K8sArgs {
 /// Print the job.
 ///
 /// # Errors
-/// [`Error::Usage`] if the command is no comparison that can be split.
+/// [`Error::Usage`] if the command is none that can be split.
 pub fn run(command: &SweepCommand) -> Result<()> {
     let SweepCommand::Export(command) = command;
     match command {
@@ -83,7 +83,7 @@ pub fn run(command: &SweepCommand) -> Result<()> {
     }
 }
 
-/// A comparison that is to be split.
+/// A command that is to be split.
 struct Split {
     command: CommandLine,
     out: PathBuf,
@@ -93,7 +93,7 @@ struct Split {
 
 impl Split {
     fn new(args: &SplitArgs) -> Result<Self> {
-        let CompareArgs { out, .. } = comparison(&args.command)?;
+        let out = out_of_whole(&args.command)?;
         let mut shares = out.clone().into_os_string();
         shares.push("-shares");
         Ok(Split { command: CommandLine::of_words(&args.command), out, shares: shares.into(), workers: args.workers })
@@ -120,21 +120,29 @@ impl Split {
 
 const OUT: &str = "--out";
 
-/// The arguments of the comparison that `words` stand for.
-fn comparison(words: &[String]) -> Result<CompareArgs> {
+/// The folder of the whole run that `words` stand for.
+fn out_of_whole(words: &[String]) -> Result<PathBuf> {
     let shown = CommandLine::of_words(words);
     let refused = |why: &str| {
-        let remedy = "give a whole comparison behind --, such as: compare POLICY --task TASK --out DIR";
+        let remedy = "give a whole command behind --, such as: compare POLICY --task TASK --out DIR, or: suite run POLICY --out DIR";
         Err(Error::usage(format!("`{shown}` cannot be split: {why}"), remedy))
     };
-    match Cli::try_parse_from(std::iter::once("lrpilot").chain(words.iter().map(String::as_str))) {
-        Err(error) => refused(error.to_string().trim_start_matches("error: ").lines().next().unwrap_or_default()),
-        Ok(Cli { command: Command::Compare(args), .. }) => match (args.index, args.resume) {
-            (Some(_), _) => refused("it is a share itself"),
-            (_, true) => refused("it goes on with a run"),
-            (None, false) => Ok(args),
-        },
-        Ok(_) => refused("only `compare` can"),
+    let parsed = Cli::try_parse_from(std::iter::once("lrpilot").chain(words.iter().map(String::as_str)));
+    let (out, share, resume) = match parsed.map(|cli| cli.command) {
+        Err(error) => {
+            // What clap says first: a sentence, perhaps with a list below it.
+            let text = error.to_string();
+            let first = text.trim_start_matches("error: ").lines().take_while(|line| !line.is_empty());
+            return refused(&first.map(str::trim).collect::<Vec<_>>().join(" "));
+        }
+        Ok(Command::Compare(args)) => (args.out, args.share, args.resume),
+        Ok(Command::Suite(SuiteCommand::Run(args))) => (args.out, args.share, args.resume),
+        Ok(_) => return refused("only `compare` and `suite run` can"),
+    };
+    match (share.index, resume) {
+        (Some(_), _) => refused("it is a share itself"),
+        (_, true) => refused("it goes on with a run"),
+        (None, false) => Ok(out),
     }
 }
 
@@ -186,12 +194,31 @@ fn k8s(args: &K8sArgs, split: &Split) -> Result<String> {
     serde_json::to_string_pretty(&manifest).map_err(|e| Error::Bug(format!("the manifest is not JSON: {e}")))
 }
 
-/// A name as Kubernetes takes it: a DNS label (RFC 1123).
+/// A name as Kubernetes takes it for a Job: a DNS label (RFC 1123).
 fn job_name(text: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let ends = |c: Option<char>| c.is_some_and(|c| c != '-');
-    match text.len() <= 63 && text.chars().all(plain) && ends(text.chars().next()) && ends(text.chars().last()) {
+    match text.len() <= 63 && is_label(text) {
         true => Ok(text.to_owned()),
         false => Err("not a name of Kubernetes; give at most 63 of a-z, 0-9 and -, with no - at an end".to_owned()),
+    }
+}
+
+/// A name as Kubernetes takes it for a claim: a DNS subdomain (RFC 1123).
+fn claim_name(text: &str) -> Result<String, String> {
+    match text.len() <= 253 && text.split('.').all(is_label) {
+        true => Ok(text.to_owned()),
+        false => Err("not a name of Kubernetes; give at most 253 of a-z, 0-9, - and ., with no - at an end".to_owned()),
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// The name of an image: one word.
+fn image(text: &str) -> Result<String, String> {
+    match !text.is_empty() && !text.contains(char::is_whitespace) {
+        true => Ok(text.to_owned()),
+        false => Err("not the name of an image; give one such as registry/lrpilot:1".to_owned()),
     }
 }

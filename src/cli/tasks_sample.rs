@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 )]
 pub struct SampleArgs {
     /// How many tasks to draw.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = super::whole::<u64>(1..=100_000))]
     pub n: u64,
     /// Seed of the first task; the others have the seeds after it.
     #[arg(long, value_name = "SEED", default_value_t = 0, allow_negative_numbers = true, value_parser = super::seed)]
@@ -43,6 +43,7 @@ pub struct SampleArgs {
 /// [`Error::Data`] for damaged data, [`Error::Io`].
 pub fn run(args: &SampleArgs, global: &GlobalArgs) -> Result<()> {
     super::check_last_seed(args.seed, args.n)?;
+    args.report.as_deref().map_or(Ok(()), context::check_target)?;
     let tasks = TaskDistribution::new(DistributionConfig::default(), Some(&context::data_dir(global)))?;
     let drawn: Vec<DrawnTask> = (args.seed..args.seed + args.n).map(|seed| tasks.draw(seed)).collect();
     if let Some(path) = &args.report {
@@ -60,27 +61,27 @@ pub fn run(args: &SampleArgs, global: &GlobalArgs) -> Result<()> {
 /// A line of at most 80 columns for each task.
 fn table(drawn: &[DrawnTask]) -> String {
     let mut out = String::new();
-    let mut row = |[seed, family, data, n, noise, classes, net, optimizer, batch, steps]: [&str; 10]| {
+    let mut row = |[seed, data, n, noise, classes, net, optimizer, batch, steps]: [&str; 9]| {
         let line = format!(
-            "{seed:>4} {family:<10} {data:<11} {n:>4} {noise:>5} {classes:>3} {net:<13} {optimizer:<12} {batch:>3} {steps:>5}"
+            "{seed:>5} {data:<12} {n:>5} {noise:>5} {classes:>3} {net:<19} {optimizer:<13} {batch:>3} {steps:>5}"
         );
         let _ = writeln!(out, "{}", line.trim_end());
     };
-    row(["seed", "family", "data", "N", "noise", "out", "network", "optimizer", "B", "T"]);
+    row(["seed", "data", "N", "noise", "out", "network", "optimizer", "B", "T"]);
     for task in drawn {
-        let (seed, steps, family) = (task.seed.to_string(), task.steps().to_string(), task.family().name());
+        let (seed, steps) = (task.seed.to_string(), task.steps().to_string());
         match &task.problem {
             Problem::Network(n) => {
                 let noise = if n.label_noise > 0.0 { format!("{:.2}", n.label_noise) } else { "-".into() };
                 let (examples, outputs) = (n.sizes.train.to_string(), n.outputs.to_string());
                 let (net, batch) = (network(n), n.batch_size.to_string());
                 let data = n.data.name();
-                row([&seed, family, data, &examples, &noise, &outputs, &net, &optimizer(n), &batch, &steps]);
+                row([&seed, data, &examples, &noise, &outputs, &net, &optimizer(n), &batch, &steps]);
             }
             Problem::PowerLaw(p) => {
                 let (net, batch) = (format!("{} directions", p.dimensions), p.batch_size.to_string());
                 let optimizer = with_momentum("sgd", p.momentum);
-                row([&seed, family, "stream", "-", "-", "1", &net, &optimizer, &batch, &steps]);
+                row([&seed, "power-law", "-", "-", "1", &net, &optimizer, &batch, &steps]);
             }
         }
     }
@@ -90,10 +91,13 @@ fn table(drawn: &[DrawnTask]) -> String {
 fn network(problem: &NetworkProblem) -> String {
     let net = &problem.net;
     let activation = if net.tanh { "tanh" } else { "relu" };
-    // One letter each, so that a line keeps to 80 columns: b for batch normalisation, d for dropout.
+    // One letter each, so that a line keeps to 80 columns: c for the channels of convolutions, b for batch normalisation, d for
+    // dropout.
+    let channels: Vec<String> = net.channels.iter().map(usize::to_string).collect();
+    let convolved = if channels.is_empty() { String::new() } else { format!("c{} ", channels.join("-")) };
     let normalised = if net.batch_norm { "b" } else { "" };
     let dropped = if net.dropout > 0.0 { "d" } else { "" };
-    format!("{}x{} {activation} {normalised}{dropped}", net.layers, net.width).trim_end().to_owned()
+    format!("{convolved}{}x{} {activation} {normalised}{dropped}", net.layers, net.width).trim_end().to_owned()
 }
 
 fn optimizer(problem: &NetworkProblem) -> String {
@@ -153,7 +157,7 @@ fn histograms(drawn: &[DrawnTask]) -> Vec<Histogram> {
     let networks: Vec<&NetworkProblem> = drawn
         .iter()
         .filter_map(|task| match &task.problem {
-            Problem::Network(network) => Some(network),
+            Problem::Network(network) => Some(&**network),
             Problem::PowerLaw(_) => None,
         })
         .collect();

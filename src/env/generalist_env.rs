@@ -41,18 +41,36 @@ pub struct Masks {
     pub own_moments: f64,
     /// With a learning rate that the user gave, within half a decade of the anchor.
     pub given_lr: f64,
+    /// Without snapshots: what an interval that diverges did to the network stays.
+    pub snapshots: f64,
 }
 
 impl Default for Masks {
     fn default() -> Self {
-        Masks { gradients: 0.2, held_back: 0.1, first_held_back: 0.1, examples: 0.1, own_moments: 0.5, given_lr: 0.4 }
+        Masks {
+            gradients: 0.2,
+            held_back: 0.1,
+            first_held_back: 0.1,
+            examples: 0.1,
+            own_moments: 0.5,
+            given_lr: 0.4,
+            snapshots: 0.5,
+        }
     }
 }
 
 impl Masks {
     /// Nothing is kept from the policy, which decides at moments of its own.
     pub fn none() -> Self {
-        Masks { gradients: 0.0, held_back: 0.0, first_held_back: 0.0, examples: 0.0, own_moments: 1.0, given_lr: 0.0 }
+        Masks {
+            gradients: 0.0,
+            held_back: 0.0,
+            first_held_back: 0.0,
+            examples: 0.0,
+            own_moments: 1.0,
+            given_lr: 0.0,
+            snapshots: 0.0,
+        }
     }
 }
 
@@ -66,6 +84,7 @@ struct Mask {
     own_moments: bool,
     /// Distance of the given learning rate from the anchor, in decades.
     given: Option<f64>,
+    snapshots: bool,
 }
 
 impl Mask {
@@ -78,7 +97,8 @@ impl Mask {
         let examples = with(masks.examples);
         let own_moments = with(masks.own_moments);
         let given = with(masks.given_lr).then(|| 0.3 * normal(&mut rng));
-        Mask { gradients, held_back, first_held_back, examples, own_moments, given }
+        let snapshots = rng.random::<f64>() < masks.snapshots;
+        Mask { gradients, held_back, first_held_back, examples, own_moments, given, snapshots }
     }
 
     /// The measurement as the policy sees it.
@@ -97,7 +117,7 @@ impl Mask {
 
 /// A training run of a task that the seed draws, as a decision process: the action moves the residual of
 /// [`lrpilot_core::generalist`], and the rewards add up to ln L₀ − ln L(end), where L(end) is measured on data that the
-/// policy never sees. An interval that diverges is rolled back at the cost of 0.2.
+/// policy never sees. An interval that diverges is rolled back at the cost of 0.2, where the episode has snapshots.
 ///
 /// ```
 /// use lrpilot::env::{Env, GeneralistEnv, Masks};
@@ -216,12 +236,12 @@ impl Env for GeneralistEnv {
         let mut observation = Vec::new();
         let decision = self.controller.observe(&self.mask.seen(&measured, false), &mut observation);
         let mut reward = match decision {
-            Decision::RollBack => {
+            Decision::RollBack if !self.mask.snapshots => {
                 self.task.load(&snapshot)?;
                 self.state.rolled_back += 1;
                 ROLLED_BACK
             }
-            Decision::GoOn => {
+            Decision::RollBack | Decision::GoOn => {
                 let loss = self.counted(measured.loss());
                 let reward = self.reward(loss);
                 self.state.loss = loss;

@@ -1,11 +1,11 @@
 //! Where work is done: the local pool, or whatever else carries serialisable jobs to other processes.
 
+use crate::Result;
 use crate::agent::{LocalPool, RolloutExecutor};
 use crate::run::job::JobSpec;
 use crate::run::stop::StopFlag;
-use crate::run::trial::{Trial, run_trial};
+use crate::run::trial::Trial;
 use crate::task::TaskSource;
-use crate::{Error, Result};
 use rayon::prelude::*;
 
 /// Does work side by side. Results never depend on which executor it is, nor on the order in which they come.
@@ -38,13 +38,7 @@ impl Executor for LocalPool {
         stop: &StopFlag,
         sink: &(dyn Fn(usize, Trial) -> Result<()> + Sync),
     ) -> Result<()> {
-        self.each(jobs.len(), &|i| {
-            if stop.is_set() {
-                return Err(Error::interrupted());
-            }
-            let job = jobs[i];
-            sink(i, run_trial(&mut *source.task(job.seed)?, &job.schedule, job.seed, job.record)?)
-        })
+        self.each(jobs.len(), &|i| sink(i, jobs[i].train(source, stop)?))
     }
 
     fn each(&self, count: usize, work: &(dyn Fn(usize) -> Result<()> + Sync)) -> Result<()> {

@@ -1,9 +1,11 @@
 //! One training run as a value: a pure function of its specification.
 
-use crate::Result;
 use crate::record::{RunRecord, Stage};
-use crate::run::trial::{Record, Trial};
+use crate::run::stop::StopFlag;
+use crate::run::trial::{Record, Trial, run_trial};
 use crate::store::identity::{job_id, sha256_hex};
+use crate::task::TaskSource;
+use crate::{Error, Result};
 use lrpilot_core::Schedule;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,41 @@ impl JobSpec {
             "version": RESULTS_VERSION, "task": task, "stage": stage, "name": name, "schedule": schedule,
             "initial_lr": initial_lr, "seed": seed, "policy_seed": policy_seed, "record": record,
         })))
+    }
+
+    /// Train the job's network, unless somebody asked to stop. `source` is the one that the job names.
+    ///
+    /// ```
+    /// use lrpilot::record::Stage;
+    /// use lrpilot::run::{JobSpec, Record, StopFlag};
+    /// use lrpilot::task::{ConfiguredTask, Preset, TaskSource};
+    /// use lrpilot::{Error, Schedule};
+    /// let source = ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?;
+    /// let (name, schedule) = ("cosine".to_owned(), Schedule::cosine(0.5, 30));
+    /// let job = JobSpec {
+    ///     task: source.identity(),
+    ///     stage: Stage::Tune,
+    ///     name,
+    ///     schedule,
+    ///     initial_lr: Some(0.5),
+    ///     seed: 7,
+    ///     policy_seed: None,
+    ///     record: Record::Final,
+    /// };
+    /// let stop = StopFlag::default();
+    /// assert_eq!(job.train(&source, &stop)?.curve.len(), 30);
+    /// stop.set();
+    /// assert!(matches!(job.train(&source, &stop), Err(Error::Interrupted { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run_trial`]; [`Error::Interrupted`].
+    pub fn train(&self, source: &dyn TaskSource, stop: &StopFlag) -> Result<Trial> {
+        if stop.is_set() {
+            return Err(Error::interrupted());
+        }
+        run_trial(&mut *source.task(self.seed)?, &self.schedule, self.seed, self.record)
     }
 
     /// The record of the job's result.

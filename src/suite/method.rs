@@ -86,11 +86,11 @@ pub enum Drive {
     },
     /// A schedule that measures: as often as it asks, otherwise [`INTERVALS`](super::train::INTERVALS) times a run.
     Schedule(Schedule),
-    /// The same, told less than could be measured.
+    /// The same, told less than could be measured, or without snapshots.
     Blinkered {
         /// The schedule.
         schedule: Schedule,
-        /// What it is told.
+        /// What it is left with.
         sight: Sight,
     },
     /// Rates of another run at equally spaced moments, each held until the next one.
@@ -121,7 +121,7 @@ impl Drive {
     }
 }
 
-/// What a policy is told where its caller measures less than it learned with.
+/// What a policy is left with where its caller offers less than it learned with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sight {
@@ -131,11 +131,13 @@ pub enum Sight {
     TrainingLosses,
     /// Everything, but at [`INTERVALS`](super::INTERVALS) equal intervals instead of moments of its own.
     Intervals,
+    /// Everything, but what an interval that diverges did to the network stays.
+    NoSnapshots,
 }
 
 impl Sight {
     /// All of them.
-    pub const ALL: [Sight; 3] = [Sight::Losses, Sight::TrainingLosses, Sight::Intervals];
+    pub const ALL: [Sight; 4] = [Sight::Losses, Sight::TrainingLosses, Sight::Intervals, Sight::NoSnapshots];
 
     /// A few words for it.
     pub fn name(self) -> &'static str {
@@ -143,13 +145,14 @@ impl Sight {
             Sight::Losses => "losses only",
             Sight::TrainingLosses => "training losses only",
             Sight::Intervals => "equal intervals",
+            Sight::NoSnapshots => "without snapshots",
         }
     }
 
     /// What it leaves of a measurement.
     pub(super) fn seen(self, m: &Measurement) -> Measurement {
         let mut seen = m.clone();
-        if self != Sight::Intervals && m.interval > 0 {
+        if matches!(self, Sight::Losses | Sight::TrainingLosses) && m.interval > 0 {
             (seen.grad_norm_mean, seen.grad_norm_sd) = (None, None);
             seen.grad_norms.clear();
         }

@@ -1,5 +1,6 @@
 //! The whole work: tuning and re-running the standard methods, policies from several learning rates, their controls.
 
+use crate::nn::OptimizerSpec;
 use crate::record::suite::{MethodRuns, Reference, SuiteKind, TaskRuns};
 use crate::run::RunContext;
 use crate::store::journal::Store;
@@ -8,6 +9,7 @@ use crate::suite::tasks::LoadedTask;
 use crate::suite::train::{INTERVALS, Look, Training};
 use crate::suite::tune;
 use crate::suite::work::{SuiteJob, SuiteRun, Work};
+use crate::task::TaskSpec;
 use crate::{Error, Result, rng};
 
 /// Losses count from 1 % of the untrained network's on.
@@ -31,7 +33,7 @@ pub struct SuiteOptions<'a> {
 }
 
 impl SuiteOptions<'_> {
-    fn fresh_seeds(&self) -> Vec<u64> {
+    pub(super) fn fresh_seeds(&self) -> Vec<u64> {
         (0..self.seeds as u64).map(|i| rng::evaluation_seed(self.seed, i)).collect()
     }
 }
@@ -43,8 +45,8 @@ pub fn trainings(policies: usize, seeds: usize, baselines: bool, controls: bool)
     policies * of_policy + if baselines { standard } else { 0 }
 }
 
-/// Run everything on the tasks, in their order; finished trainings go to `store` as they come and are not repeated.
-/// `on_task` is told of each task when its methods are done.
+/// Run everything on the tasks, in their order; finished trainings go to `store` as they come and are not repeated. In the
+/// end they are put in an order that tells nothing of that of the tasks. `on_task` is told of each task when its methods are done.
 ///
 /// # Errors
 /// [`Error::Config`] for a task that the reference does not know or knows with fewer seeds, [`Error::Interrupted`] if
@@ -60,7 +62,7 @@ pub fn run(
     let planned = trainings(policies.len(), *seeds, reference.is_none(), *controls);
     context.progress.start((tasks.len() * planned) as u64 * INTERVALS, "suite");
     let mut work = Work::new(store, context)?;
-    let mut runs = Vec::new();
+    let mut runs = Vec::with_capacity(tasks.len());
     let mut curves: Vec<Vec<Vec<Training>>> = vec![Vec::new(); options.policies.len()];
     for task in tasks {
         let mut of_task = match known(task, options)? {
@@ -76,15 +78,21 @@ pub fn run(
         runs.push(of_task);
     }
     if options.controls {
+        // The order of `tasks` is that of their cost, which no result may depend on.
+        let mut by_number: Vec<usize> = (0..tasks.len()).collect();
+        by_number.sort_by_key(|i| tasks[*i].task.number);
         for (policy, curves) in options.policies.iter().zip(&curves) {
-            for (i, (task, runs)) in tasks.iter().zip(&mut runs).enumerate() {
-                let next = next_by_number(tasks, i);
-                let controls = controls_from_other_tasks(&mut work, task, policy, (curves, i, next), options)?;
-                runs.methods.extend(controls);
+            let curves: Vec<&[Training]> = by_number.iter().map(|i| curves[*i].as_slice()).collect();
+            let average = average_curve(&curves);
+            for (place, i) in by_number.iter().enumerate() {
+                let next = curves[(place + 1) % curves.len()];
+                let of = (average.as_slice(), curves[place], next);
+                runs[*i].methods.extend(controls_from_other_tasks(&mut work, &tasks[*i], policy, of, options)?);
             }
         }
     }
     context.progress.finish(&format!("{} tasks", runs.len()));
+    work.put_in_order()?;
     runs.sort_by_key(|task| task.number);
     Ok(runs)
 }
@@ -132,23 +140,14 @@ fn standard_methods(work: &mut Work<'_>, task: &LoadedTask, options: &SuiteOptio
     let mut methods = Vec::new();
     let mut untrained = Vec::new();
     for family in Family::ALL {
-        let (lr, score) = tuned(work, task, family, options.seed)?;
-        for (name, lr, score) in [(tuned_name(family), lr, Some(score)), (default_name(family), spec.default_lr, None)]
-        {
-            let drive = family.drive(lr, spec.steps());
-            let runs = on_seeds(work, task, &name, None, |_| drive.clone(), &seeds)?;
-            untrained = runs.iter().map(|run| kept(run.untrained)).collect();
-            let kind = if score.is_some() { SuiteKind::Tuned } else { SuiteKind::Default };
-            let family = Some(family.name().to_owned());
-            methods.push(MethodRuns { family, tuning_score: score, ..method_runs(name, kind, &runs) });
-        }
+        methods.push(tuned_method(work, task, family, options)?);
+        let default = default_entry(family, spec);
+        let runs = work.run(task, &default.jobs(&seeds))?;
+        untrained = runs.iter().map(|run| kept(run.untrained)).collect();
+        methods.push(default.of(&runs));
     }
-    for free in Free::ALL.into_iter().filter(|_| task.takes_optimizers()) {
-        let optimizer = free.optimizer(spec)?;
-        let drive = Family::Constant.drive(optimizer.default_lr(), spec.steps());
-        let name = free.name().to_owned();
-        let runs = on_seeds(work, task, &name, Some(&optimizer), |_| drive.clone(), &seeds)?;
-        methods.push(method_runs(name, SuiteKind::Free, &runs));
+    for free in free_entries(task)? {
+        methods.push(free.of(&work.run(task, &free.jobs(&seeds))?));
     }
     Ok(TaskRuns {
         number: task.task.number,
@@ -159,6 +158,96 @@ fn standard_methods(work: &mut Work<'_>, task: &LoadedTask, options: &SuiteOptio
         untrained,
         methods,
     })
+}
+
+/// A method whose rates depend on no other run.
+pub(super) struct Entry {
+    name: String,
+    kind: SuiteKind,
+    family: Option<Family>,
+    optimizer: Option<OptimizerSpec>,
+    drive: Drive,
+}
+
+impl Entry {
+    /// The run on a fresh seed.
+    pub fn job(&self, seed: u64) -> SuiteJob {
+        let (method, optimizer, drive) = (self.name.clone(), self.optimizer.clone(), self.drive.clone());
+        SuiteJob { method, optimizer, drive, seed, look: Look::Everything }
+    }
+
+    fn jobs(&self, seeds: &[u64]) -> Vec<SuiteJob> {
+        seeds.iter().map(|seed| self.job(*seed)).collect()
+    }
+
+    /// What its runs come to.
+    fn of(&self, runs: &[Training]) -> MethodRuns {
+        let family = self.family.map(|family| family.name().to_owned());
+        MethodRuns { family, ..method_runs(self.name.clone(), self.kind, runs) }
+    }
+}
+
+/// What is run on a task and is known before anything has run there; the tuned families are not.
+pub(super) fn known_entries(task: &LoadedTask, options: &SuiteOptions<'_>) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    if options.reference.is_none() {
+        entries.extend(Family::ALL.map(|family| default_entry(family, task.spec())));
+        entries.extend(free_entries(task)?);
+    }
+    for policy in options.policies {
+        entries.extend(policy_entries(policy, options.controls)?);
+    }
+    Ok(entries)
+}
+
+fn default_entry(family: Family, spec: &TaskSpec) -> Entry {
+    let (name, drive) = (default_name(family), family.drive(spec.default_lr, spec.steps()));
+    Entry { name, kind: SuiteKind::Default, family: Some(family), optimizer: None, drive }
+}
+
+/// The optimizers without a learning rate, where the task can be trained by them.
+fn free_entries(task: &LoadedTask) -> Result<Vec<Entry>> {
+    let entry = |free: Free| {
+        let optimizer = free.optimizer(task.spec())?;
+        let drive = Family::Constant.drive(optimizer.default_lr(), task.spec().steps());
+        let (name, kind) = (free.name().to_owned(), SuiteKind::Free);
+        Ok(Entry { name, kind, family: None, optimizer: Some(optimizer), drive })
+    };
+    Free::ALL.into_iter().filter(|_| task.takes_optimizers()).map(entry).collect()
+}
+
+/// A policy that is told nothing, then each starting learning rate, then its controls that need no other run.
+fn policy_entries(policy: &Contestant, controls: bool) -> Result<Vec<Entry>> {
+    let entry =
+        |name: String, kind: SuiteKind, drive: Drive| Entry { name, kind, family: None, optimizer: None, drive };
+    let starts = STARTS.into_iter().filter(|_| policy.takes_start()).map(Some);
+    let told = std::iter::once(None).chain(starts).map(|lr0| {
+        let kind = if lr0.is_some() { SuiteKind::Start } else { SuiteKind::Policy };
+        entry(policy.name_from(lr0), kind, Drive::Schedule(policy.from(lr0)))
+    });
+    let mut entries: Vec<Entry> = told.collect();
+    if controls {
+        let control = |what: &str, drive: Drive| entry(format!("{}: {what}", policy.name), SuiteKind::Control, drive);
+        entries.extend(policy.without_action()?.map(|blind| control("no action", Drive::Schedule(blind))));
+        for sight in Sight::ALL.into_iter().filter(|_| policy.takes_start()) {
+            entries.push(control(sight.name(), Drive::Blinkered { schedule: policy.schedule.clone(), sight }));
+        }
+    }
+    Ok(entries)
+}
+
+/// A family with the learning rate that the race finds for it, on the fresh seeds.
+pub(super) fn tuned_method(
+    work: &mut Work<'_>,
+    task: &LoadedTask,
+    family: Family,
+    options: &SuiteOptions<'_>,
+) -> Result<MethodRuns> {
+    let (lr, score) = tuned(work, task, family, options.seed)?;
+    let (name, drive) = (tuned_name(family), family.drive(lr, task.spec().steps()));
+    let entry = Entry { name, kind: SuiteKind::Tuned, family: Some(family), optimizer: None, drive };
+    let runs = work.run(task, &entry.jobs(&options.fresh_seeds()))?;
+    Ok(MethodRuns { tuning_score: Some(score), ..entry.of(&runs) })
 }
 
 /// The learning rate that the race finds for a family, and its score.
@@ -192,24 +281,24 @@ fn tuned(work: &mut Work<'_>, task: &LoadedTask, family: Family, seed: u64) -> R
     Ok((levels[best], score))
 }
 
-/// A run on each seed; `drive` is told which.
-fn on_seeds(
+/// Rates that stood in other runs, on each fresh seed; `lrs` is told which.
+fn replay(
     work: &mut Work<'_>,
     task: &LoadedTask,
-    name: &str,
-    optimizer: Option<&crate::nn::OptimizerSpec>,
-    drive: impl Fn(usize) -> Drive,
-    seeds: &[u64],
-) -> Result<Vec<Training>> {
-    let job = |(i, seed): (usize, &u64)| SuiteJob {
-        method: name.to_owned(),
-        optimizer: optimizer.cloned(),
-        drive: drive(i),
-        seed: *seed,
+    name: String,
+    lrs: &dyn Fn(usize) -> Vec<f64>,
+    options: &SuiteOptions<'_>,
+) -> Result<MethodRuns> {
+    let job = |(i, seed): (usize, u64)| SuiteJob {
+        method: name.clone(),
+        optimizer: None,
+        drive: Drive::Replay { lrs: lrs(i) },
+        seed,
         look: Look::Everything,
     };
-    let jobs: Vec<SuiteJob> = seeds.iter().enumerate().map(job).collect();
-    work.run(task, &jobs)
+    let jobs: Vec<SuiteJob> = options.fresh_seeds().into_iter().enumerate().map(job).collect();
+    let runs = work.run(task, &jobs)?;
+    Ok(method_runs(name, SuiteKind::Control, &runs))
 }
 
 /// A loss to the seven digits that results keep.
@@ -232,77 +321,53 @@ fn method_runs(name: String, kind: SuiteKind, runs: &[Training]) -> MethodRuns {
     }
 }
 
-/// A policy that is told nothing, then each starting learning rate, then its controls that need no other task; with the
-/// trainings of the first.
+/// The methods of a policy that need no other task, with the trainings of the policy that is told nothing.
 fn policy_methods(
     work: &mut Work<'_>,
     task: &LoadedTask,
     policy: &Contestant,
     options: &SuiteOptions<'_>,
 ) -> Result<(Vec<MethodRuns>, Vec<Training>)> {
-    let (seeds, name) = (options.fresh_seeds(), &policy.name);
+    let seeds = options.fresh_seeds();
     let mut methods = Vec::new();
     let mut own = Vec::new();
-    let starts = STARTS.into_iter().filter(|_| policy.takes_start()).map(Some);
-    for lr0 in std::iter::once(None).chain(starts) {
-        let drive = Drive::Schedule(policy.from(lr0));
-        let runs = on_seeds(work, task, &policy.name_from(lr0), None, |_| drive.clone(), &seeds)?;
-        let kind = if lr0.is_some() { SuiteKind::Start } else { SuiteKind::Policy };
-        methods.push(method_runs(policy.name_from(lr0), kind, &runs));
-        if lr0.is_none() {
+    for entry in policy_entries(policy, options.controls)? {
+        let runs = work.run(task, &entry.jobs(&seeds))?;
+        methods.push(entry.of(&runs));
+        if entry.kind == SuiteKind::Policy {
             own = runs;
         }
     }
     if options.controls {
-        let mut control = |what: &str, drive: &dyn Fn(usize) -> Drive| -> Result<()> {
-            let name = format!("{name}: {what}");
-            let runs = on_seeds(work, task, &name, None, drive, &seeds)?;
-            methods.push(method_runs(name, SuiteKind::Control, &runs));
-            Ok(())
-        };
-        if let Some(blind) = policy.without_action()? {
-            control("no action", &|_| Drive::Schedule(blind.clone()))?;
-        }
-        for sight in Sight::ALL.into_iter().filter(|_| policy.takes_start()) {
-            let drive = Drive::Blinkered { schedule: policy.schedule.clone(), sight };
-            control(sight.name(), &|_| drive.clone())?;
-        }
-        control("replay of another seed", &|i| Drive::Replay { lrs: own[(i + 1) % own.len()].lrs.clone() })?;
+        let name = format!("{}: replay of another seed", policy.name);
+        methods.push(replay(work, task, name, &|i| own[(i + 1) % own.len()].lrs.clone(), options)?);
     }
     Ok((methods, own))
 }
 
 /// Mean over tasks, each a mean over its seeds, of ln of the rates by their first one, at equally spaced moments.
-fn average_curve(tasks: &[Vec<Training>]) -> Vec<f64> {
-    let points = tasks.iter().flatten().map(|run| run.lrs.len()).max().unwrap_or(0);
+fn average_curve(tasks: &[&[Training]]) -> Vec<f64> {
+    let points = tasks.iter().copied().flatten().map(|run| run.lrs.len()).max().unwrap_or(0);
     let at = |run: &Training, k: usize| (run.lrs[k * run.lrs.len() / points] / run.first_lr).max(SMALLEST).ln();
-    let of_task = |runs: &Vec<Training>, k: usize| runs.iter().map(|run| at(run, k)).sum::<f64>() / runs.len() as f64;
+    let of_task = |runs: &[Training], k: usize| runs.iter().map(|run| at(run, k)).sum::<f64>() / runs.len() as f64;
     (0..points).map(|k| tasks.iter().map(|runs| of_task(runs, k)).sum::<f64>() / tasks.len() as f64).collect()
 }
 
-/// Position of the task with the next number, the first one after the last: the order of `tasks` is that of their cost.
-fn next_by_number(tasks: &[LoadedTask], here: usize) -> usize {
-    let number = |i: &usize| tasks[*i].task.number;
-    let after = (0..tasks.len()).filter(|i| number(i) > number(&here)).min_by_key(number);
-    after.or_else(|| (0..tasks.len()).min_by_key(number)).unwrap_or(here)
-}
-
-/// Controls that need the runs on all tasks: the average of the policy's curves over the tasks, and its curve on the next
-/// task, which is what it does if it is told there what it would be told here. Both start where the policy itself started.
+/// Controls that need the runs on all tasks: the average of the policy's curves over the tasks, and its curve on the task
+/// with the next number (after the last, the first), which is what it does if it is told there what it would be told here.
+/// Both start where the policy itself started.
 fn controls_from_other_tasks(
     work: &mut Work<'_>,
     task: &LoadedTask,
     policy: &Contestant,
-    (curves, here, next): (&[Vec<Training>], usize, usize),
+    (average, own, next): (&[f64], &[Training], &[Training]),
     options: &SuiteOptions<'_>,
 ) -> Result<Vec<MethodRuns>> {
-    let (average, own, next) = (average_curve(curves), &curves[here], &curves[next]);
     let from_average = |i: usize| average.iter().map(|ln| own[i].first_lr * ln.exp()).collect();
     let from_next = |i: usize| next[i].lrs.iter().map(|lr| own[i].first_lr * lr / next[i].first_lr).collect();
-    let mut replay = |what: &str, lrs: &dyn Fn(usize) -> Vec<f64>| -> Result<MethodRuns> {
-        let name = format!("{}: {what}", policy.name);
-        let runs = on_seeds(work, task, &name, None, |i| Drive::Replay { lrs: lrs(i) }, &options.fresh_seeds())?;
-        Ok(method_runs(name, SuiteKind::Control, &runs))
-    };
-    Ok(vec![replay("its average curve", &from_average)?, replay("inputs of another task", &from_next)?])
+    let name = |what: &str| format!("{}: {what}", policy.name);
+    Ok(vec![
+        replay(work, task, name("its average curve"), &from_average, options)?,
+        replay(work, task, name("inputs of another task"), &from_next, options)?,
+    ])
 }

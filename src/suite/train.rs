@@ -177,7 +177,7 @@ impl<'a> Pilot<'a> {
     }
 
     fn rolls_back(&self) -> bool {
-        matches!(self, Pilot::Running { running, .. } if running.rolls_back())
+        matches!(self, Pilot::Running { running, sight, .. } if running.rolls_back() && *sight != Some(Sight::NoSnapshots))
     }
 
     fn observe(&mut self, m: &Measurement) -> Decision {
@@ -247,6 +247,8 @@ mod tests {
     use super::*;
     use crate::suite::method::Family;
     use crate::task::{ConfiguredTask, Preset, TaskConfig, TaskSource};
+    use lrpilot_core::Policy;
+    use lrpilot_core::schedule::Provenance;
 
     fn digits() -> Box<dyn Task> {
         let TaskConfig::Supervised(mut config) = Preset::Digits.config() else { unreachable!() };
@@ -325,6 +327,21 @@ mod tests {
         assert!(run.lrs[0] == 0.3 && run.lrs[109] < 0.3, "the schedule acted: {:?}", run.lrs);
         let replayed = train(&mut *task, &Drive::Replay { lrs: run.lrs.clone() }, 2, Look::Everything).unwrap();
         assert_eq!((replayed.test, replayed.stopped, replayed.first_lr), (run.test, run.stopped, 0.3));
+    }
+
+    /// A level that breaks the network: with a snapshot it is undone, without one it is not.
+    #[test]
+    fn without_snapshots_the_damage_stays() {
+        use lrpilot_core::generalist::{AnchorModel, FEATURES, Generalist, GeneralistSpec};
+        let still = Policy::new(vec![FEATURES.len(), 1], vec![0.0; FEATURES.len() + 1], None);
+        let spec =
+            GeneralistSpec { anchor: AnchorModel { offset: 3.0, ..AnchorModel::plain() }, ..GeneralistSpec::plain() };
+        let schedule = Schedule::generalist(Generalist::new(still, spec, Provenance::default()).unwrap());
+        let drive = Drive::Schedule(schedule.clone());
+        let with = train(&mut *digits(), &drive, 1, Look::Everything).unwrap();
+        let drive = Drive::Blinkered { schedule, sight: Sight::NoSnapshots };
+        let without = train(&mut *digits(), &drive, 1, Look::Everything).unwrap();
+        assert!(with.test < without.test, "{with:?} {without:?}");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct SuiteRun {
 pub(super) struct Work<'a> {
     store: Option<Store<SuiteRun>>,
     done: HashMap<String, Training>,
+    /// Identities of the trainings, with the task and the method, in the order in which they were asked for.
+    asked: Vec<(String, usize, String)>,
     context: RunContext<'a>,
 }
 
@@ -63,7 +65,7 @@ impl<'a> Work<'a> {
     pub fn new(store: Option<Store<SuiteRun>>, context: RunContext<'a>) -> Result<Self> {
         let records = store.as_ref().map(Store::read_all).transpose()?.unwrap_or_default();
         let done = records.into_iter().map(|r| (r.job_id, r.training)).collect();
-        Ok(Work { store, done, context })
+        Ok(Work { store, done, asked: Vec::new(), context })
     }
 
     /// Tell progress of planned trainings that turned out not to be needed.
@@ -75,6 +77,8 @@ impl<'a> Work<'a> {
     pub fn run(&mut self, task: &LoadedTask, jobs: &[SuiteJob]) -> Result<Vec<Training>> {
         let identity = task.identity();
         let ids: Vec<String> = jobs.iter().map(|job| job.id(&identity)).collect::<Result<_>>()?;
+        let asked = |(id, job): (&String, &SuiteJob)| (id.clone(), task.task.number, job.method.clone());
+        self.asked.extend(ids.iter().zip(jobs).map(asked));
         let missing: Vec<usize> = (0..jobs.len()).filter(|i| !self.done.contains_key(&ids[*i])).collect();
         let context = self.context;
         context.progress.advance((jobs.len() - missing.len()) as u64 * INTERVALS);
@@ -97,5 +101,29 @@ impl<'a> Work<'a> {
         })?;
         let of = |id: &String| self.done.get(id).cloned().ok_or_else(|| Error::Bug(format!("job {id} was not run")));
         ids.iter().map(of).collect()
+    }
+    /// Order the records of the store by task, and of a task as they were asked for, each once and under the name by which
+    /// it was first asked for: so its bytes tell nothing of threads, of interruptions, of how long a task takes and of which
+    /// process did what. Records that nobody asked for stay, behind the others. The result is how many were asked for.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the store is then as it was.
+    pub fn put_in_order(mut self) -> Result<usize> {
+        self.asked.sort_by_key(|(_, task, _)| *task);
+        let mut places: HashMap<&String, usize> = HashMap::new();
+        for (place, (id, ..)) in self.asked.iter().enumerate() {
+            places.entry(id).or_insert(place);
+        }
+        let Some(store) = self.store else { return Ok(places.len()) };
+        let mut records = store.read_all()?;
+        records.sort_by_key(|record| places.get(&record.job_id).copied().unwrap_or(usize::MAX));
+        records.dedup_by(|a, b| a.job_id == b.job_id);
+        for record in &mut records {
+            if let Some(place) = places.get(&record.job_id) {
+                (_, record.task, record.method) = self.asked[*place].clone();
+            }
+        }
+        store.replace(&records)?;
+        Ok(places.len())
     }
 }

@@ -1,10 +1,10 @@
 //! The formulation's properties: nothing depends on units, an action of 0 is the base run, and no feed breaks it.
 
 use lrpilot::env::{Env, GeneralistEnv, Masks, check_env};
-use lrpilot::run::generalist::run_schedule;
+use lrpilot::run::generalist::{Loop, run_schedule};
 use lrpilot::task::{ConfiguredTask, Preset, Task, TaskSource, train_interval};
 use lrpilot::{Hyperparameters, Schedule, Split};
-use lrpilot_core::generalist::{Base, FEATURES, Generalist, GeneralistSpec, Grid};
+use lrpilot_core::generalist::{AnchorModel, Base, FEATURES, Generalist, GeneralistSpec, Grid};
 use lrpilot_core::schedule::Provenance;
 use lrpilot_core::{Decision, Group, Measurement, OptimizerFamily, Policy, RunFacts, RunSpec};
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn digits() -> Box<dyn Task> {
 fn a_policy_that_never_acts_is_the_base_run_bit_for_bit() {
     let mut task = digits();
     let base = Schedule::generalist(acting().base_run());
-    let ours = run_schedule(&mut *task, &base, 4, Split::Test, false).unwrap();
+    let ours = run_schedule(&mut *task, &base, 4, Split::Test, Loop::Generous).unwrap();
     let probe = task.reset(4).unwrap();
     let spec = GeneralistSpec::plain();
     let anchor = spec.anchor.anchor(&task.spec().run(), &probe).unwrap();
@@ -34,6 +34,31 @@ fn a_policy_that_never_acts_is_the_base_run_bit_for_bit() {
     let rate = |step: u64| anchor * Base::default().at(step as f64 / total as f64);
     task.advance_steps(total, &rate, &Hyperparameters::lr(anchor)).unwrap();
     assert_eq!(ours.loss, task.evaluate(Split::Test).unwrap().0);
+}
+
+/// A rate that breaks the network: with a snapshot it is undone, without one the damage stays.
+#[test]
+fn without_snapshots_a_divergence_is_not_undone() {
+    let digits: Arc<dyn TaskSource> = Arc::new(ConfiguredTask::new(&Preset::Digits.config(), None).unwrap());
+    let anchor = AnchorModel { offset: 3.0, ..AnchorModel::plain() };
+    let spec = GeneralistSpec { anchor, ..GeneralistSpec::plain() };
+    let [undone, kept] = [0.0, 1.0].map(|snapshots| {
+        let masks = Masks { snapshots, ..Masks::none() };
+        let mut env = GeneralistEnv::new(Arc::clone(&digits), spec.clone(), masks).unwrap();
+        env.reset(1).unwrap();
+        let steps = std::iter::repeat_with(|| env.step(&[1.0]).unwrap()).take(24).collect::<Vec<_>>();
+        assert!(steps.iter().all(|s| s.reward.is_finite() && s.observation.iter().all(|v| v.is_finite())));
+        (steps[23].info.val_loss, steps[23].info.rolled_back)
+    });
+    assert!(undone.1 > 0 && kept.1 == 0, "{undone:?} {kept:?}");
+    assert!(undone.0 < kept.0, "{undone:?} {kept:?}");
+
+    let policy = Generalist::new(acting().policy().clone(), spec, Provenance::default()).unwrap();
+    let schedule = Schedule::generalist(policy.base_run());
+    let [undone, kept, stopped] = [Loop::Generous, Loop::Plain, Loop::Strict]
+        .map(|around| run_schedule(&mut *digits.task(0).unwrap(), &schedule, 1, Split::Test, around).unwrap());
+    assert!(undone.loss < kept.loss && kept.rolled_back == 0, "{undone:?} {kept:?}");
+    assert_eq!(stopped.loss, 2.0 * stopped.initial);
 }
 
 /// What a network in other units measures: weights times ρ, losses times c. For SGD the same steps need η·ρ²/c.

@@ -25,8 +25,13 @@ impl Schedule {
     pub fn from_numbers(text: &str, path: &Path) -> Result<Self> {
         let lrs =
             if text.trim_start().starts_with(['[', '{']) { from_json(text, path)? } else { from_csv(text, path)? };
+        let wrong = lrs.iter().position(|lr| !lr.is_finite() || *lr < 0.0);
+        let place = wrong.map_or(String::new(), |i| format!("learning rate number {}: ", i + 1));
         let schedule = Schedule::Replay { lrs };
-        schedule.check().map_err(|e| Error::data(path, e.to_string(), "give one learning rate for each interval"))?;
+        schedule.check().map_err(|error| match error {
+            Error::Config { message, remedy, .. } => Error::data(path, format!("{place}{message}"), remedy),
+            other => other,
+        })?;
         Ok(schedule)
     }
 }

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from conftest import Watched
+from processes import in_two
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("accelerate", reason="accelerate, which Trainer needs, is not installed")
@@ -43,7 +44,7 @@ def trainer(policy, folder, settings, total=EPOCHS, callbacks=(), **more):
     optimizer = torch.optim.AdamW(model.parameters())
     schedule = LearnedLR(optimizer, total=total, policy=policy, **more)
     args = transformers.TrainingArguments(
-        output_dir=folder, num_train_epochs=EPOCHS, per_device_train_batch_size=4, **SILENT | settings
+        **{"output_dir": folder, "num_train_epochs": EPOCHS, "per_device_train_batch_size": 4, **SILENT, **settings}
     )
     made = transformers.Trainer(
         model,
@@ -132,3 +133,68 @@ def test_a_schedule_that_is_never_called_is_noticed(policy, tmp_path):
     with pytest.warns(UserWarning, match="the schedule is never called"):
         made.train()
     assert schedule.history == [] and len(schedule.extract()) == EPOCHS * BATCHES
+
+
+def together(rank, policy, folder):
+    """Runs on this process: what they did, and what they were told."""
+    found = {}
+    for case in ["by epoch", "accumulated", "clipped", "by steps"]:
+        settings, decisions, steps = COUNTED[case]
+        made, schedule = trainer(policy, folder, halves(settings), total=decisions, total_steps=steps)
+        found[case] = run(made, schedule)
+    settings = halves({"eval_strategy": "epoch", "eval_on_start": True, "save_strategy": "steps", "save_steps": 4})
+    whole = run(*trainer(policy, folder / "whole", settings))
+    with pytest.raises(KeyboardInterrupt):
+        trainer(policy, folder / "killed", settings, callbacks=[Stop(10)])[0].train()
+    checkpoint = str(folder / "killed" / "checkpoint-8")  # in the middle of an epoch
+    found["resumed"] = [whole, run(*trainer(policy, folder / "killed", settings), resume_from_checkpoint=checkpoint)]
+    return found
+
+
+def halves(settings):
+    """The settings of a process that takes half of each batch."""
+    return hf.arguments(**settings) | {"per_device_train_batch_size": 2}
+
+
+def run(made, schedule, **more):
+    watched, losses = Watched(schedule), []
+    compute = made.compute_loss
+    made.compute_loss = lambda *args, **named: keep(compute(*args, **named), losses)
+    made.train(**more)
+    return {
+        "weights": weights(made).tolist(),
+        "rates": schedule.extract(),
+        "made with": watched.lrs,
+        "history": schedule.history,
+        "eval_loss": logged(made, "eval_loss"),
+        "losses": losses,
+    }
+
+
+def keep(loss, losses):
+    losses.append((loss[0] if isinstance(loss, tuple) else loss).item())
+    return loss
+
+
+@pytest.fixture(scope="module")
+def two(policy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    return in_two(together, folder, policy, folder)
+
+
+@pytest.mark.parametrize("case", ["by epoch", "accumulated", "clipped", "by steps"])
+def test_two_processes_take_the_same_steps(two, case):
+    first, second = (each[case] for each in two)
+    _, decisions, steps = COUNTED[case]
+    assert first["losses"] != second["losses"], "each has its own half of a batch"
+    assert first["weights"] == second["weights"]
+    assert first["rates"] == second["rates"] == first["made with"] and len(set(first["rates"])) == steps
+    assert first["history"] == second["history"] and len(first["history"]) == decisions
+    told = [entry["val_loss"] for entry in first["history"]]
+    assert told == pytest.approx(first["eval_loss"], rel=1e-6) and len(set(told)) == decisions
+
+
+def test_two_processes_that_were_killed_and_resumed_go_on_as_if_they_had_not_stopped(two):
+    for whole, resumed in (each["resumed"] for each in two):
+        assert resumed["rates"] == whole["rates"] and resumed["history"] == whole["history"]
+        assert resumed["weights"] == whole["weights"] == two[0]["resumed"][0]["weights"]

@@ -5,8 +5,11 @@ import warnings
 import pytest
 import torch
 from conftest import Problem, Watched
+from processes import in_two
 
 pl = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
+
+from lightning.fabric.plugins.environments import LightningEnvironment
 
 from lrpilot.lightning import Callback
 from lrpilot.torch import LearnedLR
@@ -24,10 +27,12 @@ CASES = {
 
 
 class Batches:
-    """Batches in order; a run that is resumed within an epoch goes on where it stopped."""
+    """Batches in order, of two processes the half of each; a run that is resumed within an epoch goes on where it stopped."""
 
-    def __init__(self, problem):
-        self.batches, self.at = list(zip(problem.x[:48].split(8), problem.y[:48].split(8), strict=True)), 0
+    def __init__(self, problem, rank=None):
+        part = slice(0, 8) if rank is None else slice(4 * rank, 4 * rank + 4)
+        pairs = zip(problem.x[:48].split(8), problem.y[:48].split(8), strict=True)
+        self.batches, self.at = [(x[part], y[part]) for x, y in pairs], 0
 
     def __len__(self):
         return BATCHES
@@ -78,13 +83,14 @@ class Module(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.schedule, **config}}
 
 
-def fitted(policy, folder, config, settings, total, epochs=EPOCHS, checkpoint=None, **more):
+def fitted(policy, folder, config, settings, total, epochs=EPOCHS, checkpoint=None, rank=None, **more):
     torch.manual_seed(0)
     module = Module(policy, total, config)
     problem = module.problem
     held_back = torch.utils.data.TensorDataset(problem.x[48:], problem.y[48:])
-    train, val = Batches(problem), torch.utils.data.DataLoader(held_back, batch_size=16)
+    train, val = Batches(problem, rank), torch.utils.data.DataLoader(held_back, batch_size=16)
     callbacks = [Callback(), *more.pop("callbacks", [])]
+    settings = settings if rank is None else {**settings, **joined()}
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = pl.Trainer(
         max_epochs=epochs, default_root_dir=folder, callbacks=callbacks, **quiet, **settings, num_sanity_val_steps=0
@@ -136,3 +142,65 @@ def test_a_resumed_run_is_the_uninterrupted_one(policy, tmp_path, case):
     assert resumed.schedule.extract() == whole.schedule.extract() and len(whole.schedule.history) == EPOCHS
     assert resumed.schedule.history == whole.schedule.history
     assert all(map(torch.equal, resumed.parameters(), whole.parameters()))
+
+
+#: With two processes; each has the metric of its own half of the data.
+TOGETHER = {case: CASES[case] for case in ["by epoch", "by steps", "accumulated", "clipped"]}
+
+
+def together(rank, policy, folder):
+    """A run of each kind on this process: what it did, and what it was told."""
+    found = {}
+    for case, (config, settings, decisions) in TOGETHER.items():
+        settings = {"enable_checkpointing": False, **settings}
+        found[case] = facts(fitted(policy, folder, config, settings, decisions, rank=rank))
+    for case, (config, settings, when, at) in RESUMED.items():
+        settings, place = {"enable_checkpointing": True, **settings}, folder / case
+        whole = fitted(policy, place / "whole", config, settings, EPOCHS, rank=rank)
+        saving = pl.callbacks.ModelCheckpoint(dirpath=place, filename="{step}", save_top_k=-1, **when)
+        fitted(policy, place, config, settings, EPOCHS, epochs=2, rank=rank, callbacks=[saving])
+        saved = place / f"step={at}.ckpt"
+        resumed = fitted(policy, place, config, settings, EPOCHS, rank=rank, checkpoint=saved)
+        found[case] = [facts(whole), facts(resumed)]
+    return found
+
+
+def joined():
+    """Settings for the processes that are there already."""
+    strategy = pl.strategies.DDPStrategy(cluster_environment=LightningEnvironment())
+    return {"devices": 2, "strategy": strategy, "use_distributed_sampler": False}
+
+
+def facts(module):
+    return {
+        "weights": torch.nn.utils.parameters_to_vector(module.parameters()).tolist(),
+        "rates": module.schedule.extract(),
+        "replayed": module.watched.replayed() if hasattr(module.watched, "_facts") else None,
+        "history": module.schedule.history,
+        "losses": module.losses,
+    }
+
+
+@pytest.fixture(scope="module")
+def two(policy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    return in_two(together, folder, policy, folder)
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_two_processes_take_the_same_steps(two, case):
+    first, second = (each[case] for each in two)
+    decisions = TOGETHER[case][2]
+    assert first["losses"] != second["losses"], "each has its own half of a batch"
+    assert first["weights"] == second["weights"] and first["rates"] == second["rates"] == first["replayed"]
+    assert first["history"] == second["history"] and len(first["history"]) == decisions
+    losses = torch.tensor([first["losses"], second["losses"]]).mean(0).reshape(decisions, -1).mean(1).tolist()
+    assert [entry["train_loss"] for entry in first["history"]] == pytest.approx(losses, rel=1e-5)
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_two_processes_that_are_resumed_go_on_as_if_they_had_not_stopped(two, case):
+    for whole, resumed in (each[case] for each in two):
+        assert resumed["rates"] == whole["rates"] and len(whole["history"]) == EPOCHS
+        assert resumed["history"] == whole["history"]
+        assert resumed["weights"] == whole["weights"] == two[0][case][0]["weights"]

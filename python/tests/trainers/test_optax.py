@@ -176,6 +176,10 @@ def test_many_layers_fit(policy):
 def test_wrong_values_are_refused_at_once(policy):
     with pytest.raises(ConfigError, match="total: 0"):
         learned_lr(optax.sgd, 0, 10)
+    with pytest.raises(ConfigError, match="learning_rate: the policy sets it; leave it out"):
+        learned_lr(optax.sgd, 5, 10)(learning_rate=0.1)
+    with pytest.raises(ConfigError, match="initial_lr: 'keep' means nothing"):
+        learned_lr(optax.sgd, 5, 10, initial_lr="keep")
     with pytest.raises(ConfigError, match="family: not known for chain; give sgd"):
         learned_lr(optax.chain, 5, 10)
     with pytest.raises(ConfigError, match='family: "sdg"'):

@@ -59,6 +59,7 @@ enum Format {
 pub fn run(args: &ExtractArgs, global: &GlobalArgs) -> Result<()> {
     let outputs: Vec<(&PathBuf, Format)> =
         args.out.iter().map(|path| Ok((path, format(path, args.closed_form)?))).collect::<Result<_>>()?;
+    args.out.iter().try_for_each(|path| context::check_target(path))?;
     let source = task(&args.task, &args.set, global)?;
     let schedule = schedule(&args.schedule, "SCHEDULE", args.lr, ForRun::task(source.spec()))?;
     let realised = Realised::on_task(&source, &schedule, &args.seeds, global)?;

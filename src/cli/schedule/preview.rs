@@ -3,7 +3,7 @@
 use super::formats;
 use super::realised::{Realised, losses, task};
 use crate::cli::schedule_arg::{ForRun, schedule};
-use crate::cli::{GlobalArgs, SeedList, error::print};
+use crate::cli::{GlobalArgs, SeedList, context, error::print};
 use crate::report::format::learning_rate;
 use crate::report::svg::{LrSeries, lr_chart};
 use crate::report::terminal_chart::terminal_chart;
@@ -33,7 +33,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "LR", allow_negative_numbers = true, value_parser = crate::cli::positive_lr)]
     pub lr: Option<f64>,
     /// Number of intervals [default: 50; as many as there are numbers].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000), conflicts_with = "task")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = crate::cli::whole::<u64>(1..=1_000_000), conflicts_with = "task")]
     pub intervals: Option<u64>,
     /// Losses that a metric-driven schedule sees, one for each interval [default: a loss that does not change].
     #[arg(long, value_name = "FILE", conflicts_with = "task")]
@@ -63,6 +63,9 @@ pub struct PreviewArgs {
 /// # Errors
 /// [`Error::Usage`] for a policy without a task; those of the schedule, of the task and of the files.
 pub fn run(args: &PreviewArgs, global: &GlobalArgs) -> Result<()> {
+    for file in [&args.csv, &args.json, &args.svg].into_iter().flatten() {
+        context::check_target(file)?;
+    }
     let (realised, note) = realised(args, global)?;
     let (lrs, range) = (realised.median(), realised.range());
     print(&terminal_chart(&lrs, &range))?;

@@ -59,6 +59,11 @@ pub(super) fn families(spec: &TaskSpec) -> Vec<Family> {
     ]
 }
 
+/// Epochs that tuning a schedule takes at least: one training at each learning rate of the grid.
+pub fn grid_epochs(spec: &TaskSpec) -> u64 {
+    (GRID_POINTS * spec.horizon) as u64
+}
+
 /// Seeds per grid point that the budget allows.
 ///
 /// # Errors
@@ -70,7 +75,7 @@ pub fn tuning_seeds(budget_epochs: u64, spec: &TaskSpec) -> Result<usize> {
             "choose another optimizer, e.g. sgd",
         ));
     }
-    let grid = (GRID_POINTS * spec.horizon) as u64;
+    let grid = grid_epochs(spec);
     let seeds = budget_epochs / grid;
     range::count("learn.epochs: seeds that tuning each learning rate could use", seeds, 0, limits::TRIALS)?;
     match seeds as usize {

@@ -8,7 +8,7 @@ mod controls;
 mod grid;
 mod share;
 
-pub use grid::{log_grid, tuning_seeds};
+pub use grid::{grid_epochs, log_grid, tuning_seeds};
 pub use share::{Share, run_share};
 
 use crate::Result;

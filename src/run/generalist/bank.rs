@@ -1,6 +1,6 @@
 //! Responses of tasks to the level of the learning rate: what the anchor is fitted to.
 
-use super::score::run_schedule;
+use super::score::{Loop, run_schedule};
 use crate::Result;
 use crate::rng::{Purpose, derive_seed};
 use crate::task::{Split, TaskSource};
@@ -73,7 +73,7 @@ pub fn respond(source: &dyn TaskSource, spec: &GeneralistSpec, seed: u64, index:
         let anchor = AnchorModel { offset: level, ..AnchorModel::plain() };
         let spec = GeneralistSpec { anchor, ..spec.clone() };
         let base = Schedule::generalist(Generalist::new(still.clone(), spec, Provenance::default())?);
-        let outcome = run_schedule(&mut *task, &base, seed, Split::ValidationB, true)?;
+        let outcome = run_schedule(&mut *task, &base, seed, Split::ValidationB, Loop::Strict)?;
         let floor = 1e-3 * outcome.initial;
         log_losses.push(((outcome.loss + floor) / (outcome.initial + floor)).ln());
     }

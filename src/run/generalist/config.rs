@@ -73,13 +73,13 @@ pub struct GeneralistLearnConfig {
     pub average: f64,
     /// Updates between two scores on the tasks of selection.
     pub score_every: usize,
-    /// Training runs of each task of selection for a score.
+    /// Training runs of each task of selection for a score; every second one in a [plain](super::Loop) loop.
     pub score_seeds: usize,
 }
 
 impl Default for GeneralistLearnConfig {
     fn default() -> Self {
-        GeneralistLearnConfig { groups: 32, updates: 400, average: 0.98, score_every: 10, score_seeds: 2 }
+        GeneralistLearnConfig { groups: 32, updates: 300, average: 0.98, score_every: 10, score_seeds: 2 }
     }
 }
 
@@ -165,6 +165,7 @@ impl GeneralistConfig {
             ("examples", self.masks.examples),
             ("own_moments", self.masks.own_moments),
             ("given_lr", self.masks.given_lr),
+            ("snapshots", self.masks.snapshots),
         ] {
             range::check(format_args!("masks.{key}"), share, Range::Share)?;
         }

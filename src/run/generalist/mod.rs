@@ -12,5 +12,5 @@ pub use bank::{LEVELS, Response, respond};
 pub use config::{BankConfig, GeneralistConfig, GeneralistLearnConfig};
 pub use learner::{GeneralistLearner, GeneralistLearnerState};
 pub use regression::{Fit, fit_anchor};
-pub use score::{Outcome, Score, Scorer, run_schedule};
+pub use score::{Loop, Outcome, Score, Scorer, run_schedule};
 pub use session::{GeneralistTasks, learn_generalist_in, scores_in};

@@ -33,15 +33,26 @@ impl Outcome {
     }
 }
 
+/// What the training loop around a schedule offers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loop {
+    /// The schedule chooses its moments of decision, and an interval that it wants to have rolled back is undone.
+    Generous,
+    /// Decisions at the ends of the task's intervals, which stand for epochs, and no snapshots: the network stays as it is.
+    Plain,
+    /// As the generous one, but what would be rolled back ends the run as one that diverged.
+    Strict,
+}
+
 /// Train one network under `schedule`, which chooses its moments of decision where it can, and look at `split` once, at the
-/// end. With `stop_at_divergence`, an interval that would be rolled back ends the run.
+/// end.
 ///
 /// ```
 /// use lrpilot::{Schedule, Split, TaskSource};
-/// use lrpilot::run::generalist::run_schedule;
+/// use lrpilot::run::generalist::{Loop, run_schedule};
 /// use lrpilot::task::{ConfiguredTask, Preset};
 /// let mut task = ConfiguredTask::new(&Preset::NoisyQuadratic.config(), None)?.task(0)?;
-/// let outcome = run_schedule(&mut *task, &Schedule::cosine(0.5, 30), 0, Split::ValidationB, false)?;
+/// let outcome = run_schedule(&mut *task, &Schedule::cosine(0.5, 30), 0, Split::ValidationB, Loop::Generous)?;
 /// assert!(outcome.loss < outcome.initial);
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
@@ -53,12 +64,12 @@ pub fn run_schedule(
     schedule: &Schedule,
     seed: u64,
     split: Split,
-    stop_at_divergence: bool,
+    around: Loop,
 ) -> Result<Outcome> {
     let probe = task.reset(seed)?;
     let (interval, total) = (task.spec().steps_per_interval as u64, task.spec().steps());
     let mut run = task.spec().run();
-    run.facts.free_intervals = task.trains_single_steps();
+    run.facts.free_intervals = around != Loop::Plain && task.trains_single_steps();
     let mut running = schedule.start(&run, &probe)?;
     let cap = CAP * probe.loss();
     let (mut done, mut rolled_back) = (0, 0);
@@ -68,16 +79,17 @@ pub fn run_schedule(
         let h = running.hyperparameters();
         let measured = train_interval(task, steps, &|i| running.lr_at(i), &h)?;
         done += steps.unwrap_or(interval);
-        match running.observe(&measured) {
-            Decision::RollBack if stop_at_divergence => {
+        match (running.observe(&measured), around) {
+            (Decision::RollBack, Loop::Strict) => {
                 return Ok(Outcome { initial: probe.loss(), loss: cap, rolled_back: 1 });
             }
-            Decision::RollBack => {
+            (Decision::RollBack, Loop::Generous) => {
                 task.load(&before)?;
                 rolled_back += 1;
             }
-            Decision::GoOn if measured.diverged => break,
-            Decision::GoOn => {}
+            (Decision::RollBack, Loop::Plain) => {}
+            (Decision::GoOn, _) if measured.diverged => break,
+            (Decision::GoOn, _) => {}
         }
     }
     let (loss, _) = task.evaluate(split)?;
@@ -138,8 +150,11 @@ impl Scorer {
         let count = self.tasks.len() * self.seeds.len();
         let outcomes = Mutex::new(vec![None; count]);
         context.executor.each(count, &|i| {
-            let (source, seed) = (&self.tasks[i / self.seeds.len()], self.seeds[i % self.seeds.len()]);
-            let outcome = run_schedule(&mut *source.task(seed)?, schedule, seed, Split::ValidationB, false)?;
+            let (task, run) = (i / self.seeds.len(), i % self.seeds.len());
+            let seed = self.seeds[run];
+            // Both kinds of callers count alike.
+            let around = if run.is_multiple_of(2) { Loop::Generous } else { Loop::Plain };
+            let outcome = run_schedule(&mut *self.tasks[task].task(seed)?, schedule, seed, Split::ValidationB, around)?;
             outcomes.lock().unwrap_or_else(PoisonError::into_inner)[i] = Some(outcome);
             Ok(())
         })?;

@@ -101,6 +101,8 @@ pub struct DistributionConfig {
     pub width: (usize, usize),
     /// Share of the classification tasks with noise on their training labels, in [0, 1].
     pub noisy: f64,
+    /// Share of the tasks on images, pixels in their places, whose networks begin with convolutions, in [0, 1].
+    pub convolutional: f64,
 }
 
 impl Default for DistributionConfig {
@@ -113,7 +115,8 @@ impl Default for DistributionConfig {
             examples: (100, 4000),
             layers: (1, 4),
             width: (8, 96),
-            noisy: 0.65,
+            noisy: 0.5,
+            convolutional: 0.6,
         }
     }
 }
@@ -146,6 +149,7 @@ impl DistributionConfig {
             return Err(Error::config("distribution.families", "all weights are 0", "give one family a weight"));
         }
         range::check("distribution.noisy", self.noisy, Range::Share)?;
+        range::check("distribution.convolutional", self.convolutional, Range::Share)?;
         for (key, (lo, hi), least, most) in [
             ("steps", self.steps, 8, 1_000_000),
             ("power_law_steps", self.power_law_steps, 8, 1_000_000),

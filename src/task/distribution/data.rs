@@ -198,6 +198,7 @@ pub(super) fn examples(problem: &NetworkProblem, seed: u64, real: &RealData) -> 
     let scale = problem.input_scale as f32;
     for part in [&mut splits.train, &mut splits.val_a, &mut splits.val_b, &mut splits.test] {
         part.x.iter_mut().for_each(|v| *v *= scale);
+        part.shape = problem.shape();
     }
     Ok(splits)
 }

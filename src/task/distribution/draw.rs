@@ -12,9 +12,10 @@ use crate::rng::{Purpose, Rng, stream};
 use rand::RngExt as _;
 
 /// Decision intervals of a training.
-const HORIZON: (usize, usize) = (8, 60);
+const HORIZON: (usize, usize) = (3, 60);
 const BATCH: (usize, usize) = (8, 256);
 const VAL_A: (usize, usize) = (50, 1000);
+const CHANNELS: (usize, usize) = (2, 16);
 /// A cost above the cap is answered by new draws from ranges whose upper ends fall by this factor each time.
 const SHRINK: f64 = 0.8;
 
@@ -28,7 +29,7 @@ pub(super) fn draw(seed: u64, config: &DistributionConfig, families: &[(Family, 
     let mut interval_steps = ((steps as f64 / horizon as f64).round() as usize).max(1);
     let problem = match family {
         Family::PowerLaw => Problem::PowerLaw(power_law(&mut rng)),
-        _ => Problem::Network(network(&mut rng, config, family, real, horizon, &mut interval_steps)),
+        _ => Problem::Network(Box::new(network(&mut rng, config, family, real, horizon, &mut interval_steps))),
     };
     let what = match &problem {
         Problem::Network(network) => network.data.name(),
@@ -70,15 +71,18 @@ fn network(
     let classifies = family != Family::Regression;
     let label_noise = if classifies && chance(rng, config.noisy) { uniform(rng, 0.05, 0.4) } else { 0.0 };
     let input_scale = log_uniform(rng, 0.3, 3.0);
-    let (net, optimizer) = (net(rng, config), optimizer(rng));
+    let in_place = matches!(data, DataDraw::Images(ImageDraw { rotated: false, .. }));
+    let convolutions = if in_place && chance(rng, config.convolutional) { rng.random_range(1..=2) } else { 0 };
+    let (net, optimizer) = (net(rng, config, convolutions), optimizer(rng));
     let mut problem =
         NetworkProblem { data, features, outputs, sizes, label_noise, input_scale, net, optimizer, batch_size: 0 };
     // Narrow networks and small batches come before short trainings, so that long ones stay as frequent as they are drawn.
     let mut top = 1.0;
     loop {
         let shrunk = |(lo, hi): (usize, usize)| (lo, ((hi as f64 * top) as usize).max(lo));
-        let (width, batch) = (shrunk(config.width), shrunk(BATCH));
+        let (width, batch, channels) = (shrunk(config.width), shrunk(BATCH), shrunk(CHANNELS));
         problem.net.width = log_count(rng, width.0, width.1);
+        problem.net.channels = (0..convolutions).map(|_| log_count(rng, channels.0, channels.1)).collect();
         problem.batch_size = log_count(rng, batch.0, batch.1).min(sizes.train);
         if problem.flops(horizon * *interval_steps) <= config.max_flops {
             return problem;
@@ -93,21 +97,21 @@ fn network(
     }
 }
 
-fn net(rng: &mut Rng, config: &DistributionConfig) -> Net {
+fn net(rng: &mut Rng, config: &DistributionConfig, convolutions: usize) -> Net {
     let layers = log_count(rng, config.layers.0, config.layers.1);
     let tanh = chance(rng, 0.3);
     let batch_norm = chance(rng, 0.15);
     let dropout = if chance(rng, 0.1) { uniform(rng, 0.05, 0.5) as f32 } else { 0.0 };
     let gain = log_uniform(rng, 0.5, 2.0);
     // Factors of product 1 leave the function of a ReLU network without biases as it is, but not how fast layers learn.
-    let mut decades = vec![0.0; layers + 1];
+    let mut decades = vec![0.0; convolutions + layers + 1];
     if chance(rng, 0.3) {
         decades.iter_mut().for_each(|d| *d = rng.random_range(-0.5..0.5));
         let mean = decades.iter().sum::<f64>() / decades.len() as f64;
         decades.iter_mut().for_each(|d| *d -= mean);
     }
     let init_gains = decades.into_iter().map(|d: f64| (gain * 10f64.powf(d)) as f32).collect();
-    Net { layers, width: 0, tanh, batch_norm, dropout, init_gains }
+    Net { channels: Vec::new(), layers, width: 0, tanh, batch_norm, dropout, init_gains }
 }
 
 fn optimizer(rng: &mut Rng) -> OptimizerSpec {
@@ -124,7 +128,7 @@ fn optimizer(rng: &mut Rng) -> OptimizerSpec {
 
 /// μ with 1 − μ uniform in the logarithm, rounded as people write it.
 fn momentum(rng: &mut Rng) -> f64 {
-    let rest = log_uniform(rng, 0.01, 0.5);
+    let rest = log_uniform(rng, 0.003, 0.5);
     ((1.0 - rest) * 1e4).round() / 1e4
 }
 

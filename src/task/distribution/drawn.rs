@@ -4,7 +4,7 @@ use super::config::Family;
 use super::data::DataDraw;
 use super::power_law::PowerLawConfig;
 use crate::limits;
-use crate::nn::{LayerSpec, OptimizerSpec};
+use crate::nn::{LayerSpec, OptimizerSpec, Shape};
 use crate::task::data::SplitConfig;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub struct DrawnTask {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Problem {
     /// A network on examples.
-    Network(NetworkProblem),
+    Network(Box<NetworkProblem>),
     /// Linear regression with a power-law spectrum.
     PowerLaw(PowerLawConfig),
 }
@@ -76,9 +76,12 @@ impl Sizes {
     }
 }
 
-/// A perceptron whose hidden layers are all alike.
+/// A perceptron whose hidden layers are all alike, behind convolutions where it has any.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Net {
+    /// Channels of each convolution (3×3, zeros around the image, then the activation and the largest of 2×2 values).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<usize>,
     /// Hidden layers.
     pub layers: usize,
     /// Units of each.
@@ -87,20 +90,26 @@ pub struct Net {
     pub tanh: bool,
     /// Batch normalisation before each activation.
     pub batch_norm: bool,
-    /// Probability that dropout zeroes a value behind each activation; 0 for no dropout.
+    /// Probability that dropout zeroes a value behind the activation of a hidden layer; 0 for no dropout.
     pub dropout: f32,
-    /// Factor of the initial weights and biases of each dense layer, the output layer included.
+    /// Factor of the initial weights and biases of each convolution and each dense layer, the output layer included.
     pub init_gains: Vec<f32>,
 }
 
 impl Net {
     /// The layers of a network with so many outputs.
     pub fn layer_specs(&self, outputs: usize) -> Vec<LayerSpec> {
+        let activation = || if self.tanh { LayerSpec::Tanh {} } else { LayerSpec::Relu {} };
         let mut specs = Vec::new();
+        for &channels in &self.channels {
+            specs.push(LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 1 });
+            specs.extend(self.batch_norm.then_some(LayerSpec::BatchNorm {}));
+            specs.extend([activation(), LayerSpec::MaxPool { size: 2 }]);
+        }
         for _ in 0..self.layers {
             specs.push(LayerSpec::Dense { units: self.width });
             specs.extend(self.batch_norm.then_some(LayerSpec::BatchNorm {}));
-            specs.push(if self.tanh { LayerSpec::Tanh {} } else { LayerSpec::Relu {} });
+            specs.push(activation());
             specs.extend((self.dropout > 0.0).then_some(LayerSpec::Dropout { p: self.dropout }));
         }
         specs.push(LayerSpec::Dense { units: outputs });
@@ -114,9 +123,17 @@ impl Net {
         hidden.iter().flat_map(of_layer).chain([last]).collect()
     }
 
-    /// Weights that a batch is multiplied with, without biases and normalisation.
-    pub fn weights(&self, features: usize, outputs: usize) -> usize {
-        self.width * (features + (self.layers - 1) * self.width + outputs)
+    /// Trained values without biases and normalisation, and multiplications of an example with them, for inputs of `shape`.
+    fn size(&self, shape: Shape, outputs: usize) -> (usize, usize) {
+        let (mut image, mut weights, mut products) = (shape, 0, 0);
+        for &channels in &self.channels {
+            let kernels = 9 * image.channels * channels;
+            weights += kernels;
+            products += kernels * image.height * image.width;
+            image = Shape::image(channels, image.height / 2, image.width / 2);
+        }
+        let dense = self.width * (image.len() + (self.layers - 1) * self.width + outputs);
+        (weights + dense, products + dense)
     }
 }
 
@@ -137,12 +154,13 @@ impl DrawnTask {
     /// Trained values without biases and normalisation.
     pub fn weights(&self) -> usize {
         match &self.problem {
-            Problem::Network(n) => n.net.weights(n.features, n.outputs),
+            Problem::Network(n) => n.net.size(n.shape(), n.outputs).0,
             Problem::PowerLaw(p) => p.dimensions,
         }
     }
 
-    /// Floating-point operations of a training, estimated: 6 × steps × batch size × weights; of a power law, which draws a
+    /// Floating-point operations of a training, estimated: 6 × steps × batch size × multiplications of an
+    /// example; of a power law, which draws a
     /// number for each dimension and step instead, about 50 for each.
     pub fn flops(&self) -> f64 {
         match &self.problem {
@@ -178,8 +196,17 @@ impl NetworkProblem {
         }
     }
 
+    /// Inputs as the network takes them: an image where it begins with a convolution.
+    pub(super) fn shape(&self) -> Shape {
+        match &self.data {
+            DataDraw::Images(draw) if !self.net.channels.is_empty() => Shape::image(1, draw.rows, draw.columns),
+            _ => Shape::flat(self.features),
+        }
+    }
+
     /// Floating-point operations of so many optimizer steps, estimated.
     pub(super) fn flops(&self, steps: usize) -> f64 {
-        6.0 * steps as f64 * self.batch_size as f64 * self.net.weights(self.features, self.outputs) as f64
+        let (_, products) = self.net.size(self.shape(), self.outputs);
+        6.0 * steps as f64 * self.batch_size as f64 * products as f64
     }
 }

@@ -27,6 +27,7 @@ struct Line {
     data: &'static str,
     train: usize,
     noise: f64,
+    channels: &'static [usize],
     layers: usize,
     width: usize,
     optimizer: OptimizerSpec,
@@ -42,16 +43,21 @@ const fn line(
     (optimizer, batch_size): (OptimizerSpec, usize),
     (horizon, interval_steps): (usize, usize),
 ) -> Line {
-    Line { data, train, noise, layers, width, optimizer, batch_size, horizon, interval_steps }
+    Line { data, train, noise, channels: &[], layers, width, optimizer, batch_size, horizon, interval_steps }
+}
+
+/// The same with convolutions in front.
+const fn convolutional(channels: &'static [usize], line: Line) -> Line {
+    Line { channels, ..line }
 }
 
 /// Each is outside the training distribution at least in its length (fewer than 32 steps or more than 4,000), its width (more
-/// than 96) or its number of decisions (fewer than 8 or more than 60).
-const REAL: [Line; 24] = [
+/// than 96) or its number of decisions (more than 60).
+const REAL: [Line; 28] = [
     line("vehicle", (400, 0.0), (1, 128), (SGD, 16), (40, 25)),
     line("vehicle", (400, 0.3), (2, 64), (MOMENTUM, 32), (75, 60)),
-    line("vehicle", (400, 0.0), (2, 32), (ADAM, 20), (6, 14)),
-    line("chess", (1500, 0.0), (1, 64), (RMSPROP, 64), (5, 16)),
+    line("vehicle", (400, 0.0), (2, 128), (ADAM, 20), (6, 14)),
+    line("chess", (1500, 0.0), (1, 128), (RMSPROP, 64), (5, 16)),
     line("chess", (1500, 0.2), (2, 128), (ADAM, 50), (30, 50)),
     line("chess", (600, 0.0), (1, 32), (NESTEROV, 32), (80, 60)),
     line("german", (500, 0.0), (1, 64), (MOMENTUM, 25), (80, 15)),
@@ -66,21 +72,25 @@ const REAL: [Line; 24] = [
     line("led7digit", (250, 0.0), (1, 32), (MOMENTUM, 25), (100, 10)),
     line("digits", (1000, 0.2), (2, 32), (MOMENTUM, 50), (100, 50)),
     line("digits", (1000, 0.0), (1, 128), (SGD, 50), (30, 30)),
-    line("digits", (400, 0.0), (2, 64), (ADAMW, 40), (6, 10)),
+    line("digits", (400, 0.0), (2, 128), (ADAMW, 40), (6, 10)),
     line("digits", (700, 0.35), (1, 128), (RMSPROP, 32), (40, 30)),
     line("mnist-12", (2000, 0.0), (1, 128), (MOMENTUM, 64), (20, 40)),
     line("mnist-12", (1000, 0.2), (2, 64), (ADAM, 64), (75, 20)),
-    line("mnist-8", (4000, 0.0), (2, 64), (NESTEROV, 128), (5, 12)),
+    line("mnist-8", (4000, 0.0), (2, 128), (NESTEROV, 128), (5, 12)),
     line("mnist-8", (3000, 0.1), (1, 48), (SGD, 32), (80, 60)),
+    convolutional(&[8, 16], line("digits", (1000, 0.1), (1, 32), (MOMENTUM, 32), (65, 20))),
+    convolutional(&[16], line("digits", (1200, 0.0), (1, 128), (ADAM, 64), (20, 15))),
+    convolutional(&[8, 8], line("mnist-12", (2000, 0.0), (1, 128), (SGD, 64), (30, 20))),
+    convolutional(&[12], line("mnist-12", (1000, 0.2), (1, 64), (NESTEROV, 32), (70, 10))),
 ];
 
-/// The tasks that there are data for below `data_root`: up to 24 on real tables and images, then 12 drawn ones that are longer
+/// The tasks that there are data for below `data_root`: up to 28 on real tables and images, then 12 drawn ones that are longer
 /// and wider than any of the default distribution. The list is fixed.
 ///
 /// ```
 /// use lrpilot::task::{TaskSource, selection_tasks};
 /// let tasks = selection_tasks(None)?;
-/// assert_eq!(tasks.len(), 4 + 12, "without a data folder there are the digits");
+/// assert_eq!(tasks.len(), 6 + 12, "without a data folder there are the digits");
 /// assert!(tasks[0].name().starts_with("digits"));
 /// # Ok::<(), lrpilot::Error>(())
 /// ```
@@ -110,8 +120,16 @@ fn described(index: u64, line: &Line, real: &RealData) -> Option<DrawnTask> {
     let held_back = available - line.train;
     let val_a = (held_back / 4).min(500);
     let sizes = Sizes { train: line.train, val_a, val_b: (held_back / 2).min(2000), test: (held_back / 4).min(1000) };
-    let init_gains = vec![1.0; line.layers + 1];
-    let net = Net { layers: line.layers, width: line.width, tanh: false, batch_norm: false, dropout: 0.0, init_gains };
+    let init_gains = vec![1.0; line.channels.len() + line.layers + 1];
+    let net = Net {
+        channels: line.channels.to_vec(),
+        layers: line.layers,
+        width: line.width,
+        tanh: false,
+        batch_norm: false,
+        dropout: 0.0,
+        init_gains,
+    };
     let problem = NetworkProblem {
         data,
         features,
@@ -128,6 +146,6 @@ fn described(index: u64, line: &Line, real: &RealData) -> Option<DrawnTask> {
         seed: index,
         horizon: line.horizon,
         interval_steps: line.interval_steps,
-        problem: Problem::Network(problem),
+        problem: Problem::Network(Box::new(problem)),
     })
 }
