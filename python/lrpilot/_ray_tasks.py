@@ -8,7 +8,16 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from lrpilot._native import ConfigError
+
 ATTEMPTS = 3
+
+
+def check(**values: float) -> None:
+    """Refuse values that are not above 0."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ConfigError(f"{name}: {value} is not above 0; give at least 1")
 
 
 def at_once(cpus: int) -> int:

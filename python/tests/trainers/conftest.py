@@ -104,13 +104,9 @@ def far_node(cluster, link):
     start = ["ip", "netns", "exec", link.name, sys.executable, "-m", "ray.scripts.scripts", "start"]
     facts = {"address": cluster.address, "node-ip-address": link.there, "num-cpus": NODE["num_cpus"]}
     facts["object-store-memory"] = NODE["object_store_memory"]
-    before = living(ray)
     subprocess.run([*start, *(f"--{key}={value}" for key, value in facts.items())], check=True, capture_output=True)
-    while living(ray) <= before:
+    while not any(node["Alive"] and node["NodeManagerAddress"] == link.there for node in ray.nodes()):
         time.sleep(0.05)
-    (raylet,) = [pid for pid in link.pids() if pathlib.Path(f"/proc/{pid}/comm").read_text() == "raylet\n"]
+    # A process that it starts has its name, too, for a moment.
+    raylet = min(pid for pid in link.pids() if pathlib.Path(f"/proc/{pid}/comm").read_text() == "raylet\n")
     return raylet, link.cut
-
-
-def living(ray):
-    return sum(node["Alive"] for node in ray.nodes())

@@ -26,7 +26,7 @@ BUDGET = 340
 
 
 class Bowl:
-    """x²/2 by gradient descent with noise, which diverges above 2; something may befall it in its advance number `at`."""
+    """x²/2 by gradient descent with noise, which diverges above 2; `befall` is called in each interval."""
 
     spec = TaskSpec(horizon=5, name="bowl", lr_bounds=(1e-3, 4.0))
 
@@ -55,7 +55,7 @@ class Bowl:
 
 
 class Once:
-    """Does something to each process until it has been done `times` times, each of which leaves a file in `folder`."""
+    """Does something in the first `times` intervals that come by; each leaves a mark in `folder`."""
 
     def __init__(self, folder, what, times=1):
         self.folder, self.what, self.times = folder, what, times
@@ -121,7 +121,7 @@ def test_a_part_past_its_deadline_is_done_again(cluster, local, tmp_path):
 
 
 class Poison:
-    """Has every attempt fail to train the episode with this seed."""
+    """Has every attempt fail that trains the episode with this seed."""
 
     def __init__(self, folder, seed, how):
         self.tries, self.seed, self.how = folder / "tries", seed, how
@@ -185,7 +185,7 @@ def test_what_cannot_be_shared_out(cluster):
 
     for task, arguments, message in [
         (Unsaved, {}, r"task: it has no save\(\) and load\(\)"),
-        (Vector(), {}, "task: a VectorTask trains its copies together"),
+        (Vector(), {}, "task: a VectorTask trains its copies in one process"),
         (Bowl, {"deadline": 0}, "deadline: 0 is not above 0"),
         (Bowl, {"cpus": 0}, "cpus: 0 is not above 0"),
         (Bowl, {"environments": 0}, "environments: 0"),

@@ -26,8 +26,8 @@ WHOLE_NODE = {"cpus": NODE["num_cpus"]}
 class OnNode:
     """Hangs in the processes of one node, for good; the others wait until work has come there."""
 
-    def __init__(self, raylet, folder):
-        self.raylet, self.reached = str(raylet), folder / "reached"
+    def __init__(self, raylet, reached):
+        self.raylet, self.reached = str(raylet), reached
 
     def __call__(self, bowl):
         if os.environ["RAY_RAYLET_PID"] == self.raylet:
@@ -59,26 +59,26 @@ def meanwhile(path, what):
 
 
 def test_learning_survives_a_killed_node(node, tmp_path):
-    raylet, kill = node
-    with meanwhile(tmp_path / "reached", kill):
-        policy = learned(Bowl(OnNode(raylet, tmp_path)), **WHOLE_NODE)
+    (raylet, kill), reached = node, tmp_path / "reached"
+    with meanwhile(reached, kill):
+        policy = learned(Bowl(OnNode(raylet, reached)), **WHOLE_NODE)
     assert policy == learned_here()
 
 
 def test_learning_survives_a_cut_link(far_node, tmp_path):
     # Ray itself would wait for minutes for a worker that it cannot reach.
-    raylet, cut = far_node
-    with meanwhile(tmp_path / "reached", cut):
-        policy = learned(Bowl(OnNode(raylet, tmp_path)), deadline=8.0, **WHOLE_NODE)
+    (raylet, cut), reached = far_node, tmp_path / "reached"
+    with meanwhile(reached, cut):
+        policy = learned(Bowl(OnNode(raylet, reached)), deadline=8.0, **WHOLE_NODE)
     assert policy == learned_here()
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="the program is not built: cargo build --bin lrpilot")
 def test_a_comparison_survives_a_killed_node(node, whole, folder):  # noqa: F811
     raylet, kill = node
-    there = f'touch "{folder}/reached"; exec sleep 600'
-    elsewhere = f'while [ ! -e "{folder}/reached" ]; do sleep 0.01; done'
+    reached = folder / "reached"
+    there, elsewhere = f'touch "{reached}"; exec sleep 600', f'while [ ! -e "{reached}" ]; do sleep 0.01; done'
     line = f'case "$RAY_RAYLET_PID $*" in "{raylet} "*--index*) {there};; *--index*) {elsewhere};; esac'
-    with meanwhile(folder / "reached", kill):
+    with meanwhile(reached, kill):
         compare(program=program_that(folder, line), **WHOLE_NODE)
     assert_same(folder / "run", whole / "run")
