@@ -161,10 +161,10 @@ def learn(
 
     Examples
     --------
-    >>> class Bowl:
-    ...     def reset(self, seed):
-    ...         return {"val_loss": 1.0}
-    >>> learn(Bowl, 1_000)
+    >>> import lrpilot
+    >>> class Unsaved:
+    ...     spec = lrpilot.TaskSpec(horizon=5)
+    >>> learn(Unsaved, 1_000)
     Traceback (most recent call last):
     lrpilot.ConfigError: task: it has no save() and load(), by which it goes from machine to machine; write them
     """
