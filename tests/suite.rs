@@ -83,7 +83,7 @@ fn baselines_are_computed_once_and_a_policy_is_set_beside_them() {
     assert_eq!(score("policy-v1")["scores"][0]["iqm"], results["aggregate"]["iqm_vs_best_tuned"]);
     assert_eq!(score("policy-v1: no action")["kind"], "control");
     assert_eq!(scores.iter().filter(|m| m["kind"] == "start").count(), 5);
-    assert_eq!(scores.iter().filter(|m| m["kind"] == "control").count(), 7);
+    assert_eq!(scores.iter().filter(|m| m["kind"] == "control").count(), 8);
     let page = std::fs::read_to_string(second.join("report.html")).unwrap();
     assert!(page.contains("policy-v1") && page.contains("quadratic-rescaled"));
 
