@@ -11,6 +11,7 @@ __all__ = [
     "Policy",
     "Run",
     "__version__",
+    "do_parts",
     "learn",
     "pretrained_file",
     "pretrained_names",
@@ -33,7 +34,11 @@ def learn(
     folder: str | None,
     settings: Sequence[str],
     progress: Callable[[int, int, float | None], object] | None,
+    elsewhere: Callable[[bytes, list[bytes]], list[bytes]] | None = None,
 ) -> tuple[bytes, float | None]: ...
+def do_parts(
+    copies: object, spec: object, *, evaluates: bool, settings: Sequence[str], common: bytes, parts: Sequence[bytes]
+) -> list[bytes]: ...
 def pretrained_names() -> list[str]: ...
 def pretrained_file(name: str) -> bytes: ...
 

@@ -225,17 +225,31 @@ def learn(
     >>> policy.selection_loss < 0.1
     True
     """
+    copies = copies_of(task, environments)
+    return learn_on(copies, copies.copies, None, budget, seed, folder, settings, progress)
+
+
+def learn_on(
+    copies: VectorTask,
+    environments: int,
+    elsewhere: Callable[[bytes, list[bytes]], list[bytes]] | None,
+    budget: int,
+    seed: int,
+    folder: str | os.PathLike[str] | None,
+    settings: Mapping[str, object] | None,
+    progress: Callable[[int, int, float | None], object] | None,
+) -> LearnedPolicy:
+    """Learn with so many copies: with those in `copies`, or with a function that has such copies trained elsewhere."""
     budget = count("budget", budget, "give the intervals to train in all")
     seed = count("seed", seed, least=0)
-    copies = _copies(task, environments)
-    saves = _saves(copies)
+    saves = saves_of(copies)
     if not saves and folder is None:
         message = "the task has no save() and load(): where it diverges, its weights stay as they are"
-        warnings.warn(f"learn: {message}", stacklevel=2)
+        warnings.warn(f"learn: {message}", stacklevel=3)
     data, loss = _learn(
         copies,
         copies.spec,
-        copies.copies,
+        environments,
         saves=saves,
         evaluates=hasattr(copies, "evaluate"),
         budget=budget,
@@ -243,11 +257,13 @@ def learn(
         folder=None if folder is None else os.fspath(folder),
         settings=as_lines(settings),
         progress=progress,
+        elsewhere=elsewhere,
     )
     return LearnedPolicy(data, loss)
 
 
-def _copies(task: Any, environments: int | None) -> VectorTask:
+def copies_of(task: Any, environments: int | None) -> VectorTask:
+    """A `VectorTask` as it is, or separate copies of what `learn` takes."""
     if hasattr(task, "copies"):
         if environments not in (None, task.copies):
             raise ConfigError(f"environments: {environments}, but the task has {task.copies} copies; leave it out")
@@ -260,7 +276,8 @@ def _copies(task: Any, environments: int | None) -> VectorTask:
     return _Separate(make, number)
 
 
-def _saves(copies: VectorTask) -> bool:
+def saves_of(copies: VectorTask) -> bool:
+    """Whether it has `save` and `load`."""
     save, load = hasattr(copies, "save"), hasattr(copies, "load")
     if save != load:
         raise ConfigError(f"task: it has {'save' if save else 'load'}() alone; write both of save() and load(), or none")

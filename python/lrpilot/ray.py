@@ -1,37 +1,23 @@
-"""Comparisons of `lrpilot compare` whose training runs are shared out to the machines of a Ray cluster.
+"""Learning, comparisons and the suite, with the training shared out to the machines of a Ray cluster.
 
-A task of Ray does one share of the jobs with the console program and returns the files that it wrote. The driver keeps
-them, starts lost tasks again and has the program put the shares together, so the result has the bits of a single process.
+For `learn`, a task of Ray takes in saved states of some copies, trains them, and returns what they went through with the
+states after it; the agent stays in the driver. For `compare` and `suite`, a task does one share of the jobs with the console
+program and returns the files that it wrote. The driver starts lost tasks again. Every result has the bits of a single
+process.
 """
 
-import ctypes
-import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import ray
-from ray.exceptions import RayError
-
 from lrpilot._native import ConfigError
+from lrpilot._ray_rollouts import Rollouts
+from lrpilot._ray_shares import do_shared
+from lrpilot._ray_tasks import check
+from lrpilot._task import ENVIRONMENTS, LearnedPolicy, Task, copies_of, learn_on, saves_of
+from lrpilot._values import count
 
-__all__ = ["compare"]
-
-ATTEMPTS = 3
-SHARE = "share"
-Files = dict[str, bytes]
-
-# Loaded before any fork: between fork and exec, a process with other threads must not load anything.
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-PR_SET_PDEATHSIG = 1
+__all__ = ["compare", "learn", "suite"]
 
 
 def compare(
@@ -88,127 +74,106 @@ def compare(
     Traceback (most recent call last):
     lrpilot.ConfigError: shares: 0 is not above 0; give at least 1
     """
-    for name, value in {"shares": shares, "deadline": deadline, "cpus": cpus}.items():
-        if not value > 0:
-            raise ConfigError(f"{name}: {value} is not above 0; give at least 1")
     words = ["compare", *policies, "--task", task, *options]
-    whole = [*words, "--out", out]
-    if _begun(Path(out), whole):
-        _run(program, [*whole, "--resume"])
-    else:
-        folders = [Path(f"{out}-shares", str(index)) for index in range(shares)]
-        _do_shares(words, folders, _files([*policies, task, *options]), deadline, cpus, program)
-        _run(program, ["runs", "merge", *map(str, folders), "--out", out])
-    comparison: dict[str, Any] = json.loads((Path(out) / "comparison.json").read_text())
-    return comparison
+    return do_shared(words, out, "comparison.json", shares, deadline, cpus, program)
 
 
-def _do_shares(words: list[str], folders: list[Path], files: Files, deadline: float, cpus: int, program: str) -> None:
-    """Do what is not yet in the shares' folders, one task for each processor of the cluster at a time."""
-    of = str(len(folders))
-    work = [[*words, "--out", SHARE, "--index", str(index), "--of", of] for index in range(len(folders))]
-    todo = [index for index, folder in enumerate(folders) if not _begun(folder, work[index])]
-    sent = ray.put(files)
-    task = ray.remote(num_cpus=cpus, max_retries=0)(_do_share)
-    at_once = max(1, int(ray.cluster_resources().get("CPU", cpus)) // cpus)
-    _do_all(
-        todo,
-        lambda index: task.remote(program, work[index], sent, cpus),
-        lambda index, made: _keep(folders[index], made),
-        at_once,
-        deadline,
-    )
+def suite(
+    *policies: str,
+    out: str,
+    options: Sequence[str] = (),
+    shares: int = 16,
+    deadline: float = 3600.0,
+    cpus: int = 1,
+    program: str = "lrpilot",
+) -> dict[str, Any]:
+    """What `lrpilot suite run *policies *options --out out` does, on the cluster that `ray.init` joined.
+
+    Parameters
+    ----------
+    *policies
+        Files of frozen policies, or `pretrained`.
+    options
+        Further options of the program, such as `["--baselines"]`.
+    out, shares, deadline, cpus, program
+        As for `compare`.
+
+    Returns
+    -------
+    dict
+        The content of the run's `suite.json`.
+
+    Raises
+    ------
+    ConfigError, RuntimeError
+        As `compare`.
+
+    Examples
+    --------
+    >>> suite(out="runs/reference", options=["--baselines"], cpus=0)
+    Traceback (most recent call last):
+    lrpilot.ConfigError: cpus: 0 is not above 0; give at least 1
+    """
+    return do_shared(["suite", "run", *policies, *options], out, "suite.json", shares, deadline, cpus, program)
 
 
-def _begun(folder: Path, words: list[str]) -> bool:
-    """Whether `folder` holds a run of the command; an error if it holds another one."""
-    if not (folder / "config.toml").exists():
-        return False
-    found = json.loads((folder / "run.json").read_text()).get("invocation", {}).get("arguments")
-    if found != words:
-        raise ConfigError(f"{folder} holds a run of {found}, not of {words}; give another `out`, or remove {folder}")
-    return True
+def learn(
+    task: Task | Callable[[], Task],
+    budget: int = 10_000,
+    *,
+    seed: int = 0,
+    folder: str | os.PathLike[str] | None = None,
+    environments: int | None = None,
+    settings: Mapping[str, object] | None = None,
+    progress: Callable[[int, int, float | None], object] | None = None,
+    deadline: float = 3600.0,
+    cpus: int = 1,
+) -> LearnedPolicy:
+    """What `lrpilot.learn` does, with the copies trained on the cluster that `ray.init` joined, to the same bits.
 
+    In each update every processor of the cluster gets a task of Ray with an equal part of the copies; so do the trials of
+    the latest policies. The folder, too, is that of `lrpilot.learn`: either goes on where the other was interrupted.
 
-def _files(words: Sequence[str]) -> Files:
-    """The content of the words that name files below the working directory."""
-    inside = [path for path in map(Path, words) if not path.is_absolute() and ".." not in path.parts]
-    return {str(path): path.read_bytes() for path in inside if path.is_file()}
+    Parameters
+    ----------
+    task
+        As for `lrpilot.learn`, with `save` and `load`, and picklable. Modules that it imports, and data that it reads, are
+        on each machine. A `VectorTask` trains its copies together, so it is not for this. Nor is a task that draws from a
+        process-wide random generator: its copies would not draw in the order of a single process.
+    budget, seed, folder, environments, settings, progress
+        As for `lrpilot.learn`.
+    deadline
+        Seconds after which a task is stopped and started again.
+    cpus
+        Processors of a task. Ray has most libraries use that many threads; where their number changes the bits of the
+        training, set it for `lrpilot.learn`, too.
 
+    Returns
+    -------
+    LearnedPolicy
 
-def _do_share(program: str, words: list[str], files: Files, cpus: int) -> Files:
-    """The task: the files of a share's folder. It reads and leaves nothing, so it can be done again anywhere."""
-    with tempfile.TemporaryDirectory(prefix="lrpilot-") as folder:
-        for name, content in files.items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        _run(program, words, cwd=folder, env={**os.environ, "RAYON_NUM_THREADS": str(cpus)})
-        made = [path for path in Path(folder, SHARE).iterdir() if path.name != "lock"]
-        return {path.name: path.read_bytes() for path in made}
+    Raises
+    ------
+    ConfigError
+        For values out of their range, and a task without `save` and `load`.
+    RuntimeError
+        If a task failed three times, from its last error; `folder` has the update before it.
 
-
-def _run(program: str, words: list[str], **settings: Any) -> None:
-    """Wait for the program; what it says of an error becomes the exception's message."""
-    settings |= {"stdin": subprocess.DEVNULL, "capture_output": True, "preexec_fn": _end_with_parent}
-    try:
-        done = subprocess.run([program, *words], check=False, **settings)
-    except FileNotFoundError as error:
-        raise RuntimeError(f"{program} is not there: {error}; install it with `cargo install lrpilot`") from error
-    if done.returncode != 0:
-        told = done.stderr.decode(errors="replace").strip() or f"ended with {done.returncode}"
-        raise RuntimeError(f"{program} {words[0]}: {told}")
-
-
-def _end_with_parent() -> None:
-    """Have Linux kill the program together with the process that waits for it; else it would go on unseen."""
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _do_all(
-    todo: Sequence[int],
-    submit: Callable[[int], Any],
-    keep: Callable[[int, Files], None],
-    at_once: int,
-    deadline: float,
-) -> None:
-    """Do all tasks, each up to three times. Ray itself would start one for ever that kills its worker."""
-    waiting = deque((index, 1) for index in todo)
-    running: dict[Any, tuple[int, int, float]] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                index, attempt = waiting.popleft()
-                running[submit(index)] = (index, attempt, time.monotonic())
-            done, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
-            for ref, (index, attempt, start) in list(running.items()):
-                error: Exception | None = None
-                if ref in done:
-                    try:
-                        keep(index, ray.get(ref))
-                    except RayError as failed:
-                        error = getattr(failed, "cause", None) or failed
-                elif time.monotonic() - start > deadline:
-                    ray.cancel(ref, force=True)
-                    error = TimeoutError(f"it took more than {deadline} s; raise `deadline`, or `shares`")
-                else:
-                    continue
-                del running[ref]
-                if error is not None and attempt == ATTEMPTS:
-                    raise RuntimeError(f"share {index} failed {ATTEMPTS} times, at last with: {error}") from error
-                if error is not None:
-                    waiting.append((index, attempt + 1))
-    finally:
-        for ref in running:
-            ray.cancel(ref, force=True)
-
-
-def _keep(folder: Path, files: Files) -> None:
-    """Write the folder of a share, whole or not at all."""
-    begun = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(begun, ignore_errors=True)
-    begun.mkdir(parents=True)
-    for name, content in files.items():
-        (begun / name).write_bytes(content)
-    begun.rename(folder)
+    Examples
+    --------
+    >>> import lrpilot
+    >>> class Unsaved:
+    ...     spec = lrpilot.TaskSpec(horizon=5)
+    >>> learn(Unsaved, 1_000)
+    Traceback (most recent call last):
+    lrpilot.ConfigError: task: it has no save() and load(), by which it goes from machine to machine; write them
+    """
+    check(deadline=deadline, cpus=cpus)
+    if hasattr(task, "copies"):
+        raise ConfigError("task: a VectorTask trains its copies in one process; give a task, or what makes one")
+    one = copies_of(task, 1)
+    if not saves_of(one):
+        raise ConfigError("task: it has no save() and load(), by which it goes from machine to machine; write them")
+    number = ENVIRONMENTS if environments is None else count("environments", environments)
+    rollouts = Rollouts(task, settings, deadline, cpus)
+    return learn_on(one, number, rollouts, budget, seed, folder, settings, progress)

@@ -1,6 +1,7 @@
 //! Learning a policy on a task that is written in Python.
 
 use crate::config::with_settings;
+use crate::elsewhere::{Elsewhere, States};
 use crate::lockstep::Lockstep;
 use crate::run::family;
 use crate::task::{Copies, Source};
@@ -9,7 +10,7 @@ use lrpilot::env::Formulation;
 use lrpilot::limits;
 use lrpilot::range;
 use lrpilot::record::progress::{Progress, Status};
-use lrpilot::run::StopFlag;
+use lrpilot::run::{Executor, StopFlag};
 use lrpilot::{Error, Group, Learned, Learner, Result, RunConfig, RunContext, RunSpec, TaskSource, TaskSpec, learn_in};
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
@@ -35,7 +36,7 @@ pub struct Spec {
 
 impl Spec {
     /// The same for the learner.
-    fn checked(self) -> Result<TaskSpec> {
+    pub fn checked(self) -> Result<TaskSpec> {
         range::count("spec.horizon", self.horizon, 1, limits::HORIZON)?;
         range::count("spec.interval_steps", self.interval_steps, 1, limits::INTERVAL_STEPS)?;
         range::count("spec.groups: number of groups", self.groups.len(), 1, limits::LAYERS)?;
@@ -63,9 +64,10 @@ impl Spec {
 }
 
 /// Learn a policy on `count` copies of a task. `budget` is the number of intervals to train in all; `settings` are as in
-/// configuration files. Returns the content of the policy file, and the loss that it was chosen by.
+/// configuration files. With a function `elsewhere`, the copies here are not trained; it has that done, by
+/// [`do_parts`](crate::elsewhere::do_parts). Returns the content of the policy file, and the loss that it was chosen by.
 #[pyfunction]
-#[pyo3(signature = (copies, spec, count, *, saves, evaluates, budget, seed, folder, settings, progress))]
+#[pyo3(signature = (copies, spec, count, *, saves, evaluates, budget, seed, folder, settings, progress, elsewhere=None))]
 #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
 pub fn learn<'py>(
     py: Python<'py>,
@@ -79,20 +81,30 @@ pub fn learn<'py>(
     folder: Option<PathBuf>,
     settings: Vec<String>,
     progress: Option<Py<PyAny>>,
+    elsewhere: Option<Py<PyAny>>,
 ) -> PyResult<(Bound<'py, PyBytes>, Option<f64>)> {
-    let copies = Arc::new(Copies::new(copies, spec.checked().map_err(exception)?, count, saves, evaluates));
-    if folder.is_some() && !copies.saves() {
+    let spec = spec.checked().map_err(exception)?;
+    if folder.is_some() && !saves {
         return Err(ConfigError::new_err(
             "folder: the task has no save() and load(), so learning cannot go on after an interruption; write them, or leave \
              the folder out and save the policy",
         ));
     }
-    let (stop, executor) = (StopFlag::new(), Lockstep(Arc::clone(&copies)));
-    let source: Arc<dyn TaskSource> = Arc::new(Source(copies));
-    let config = configured(&*source, count, budget, seed, &settings).map_err(exception)?;
+    let (source, executor): (Arc<dyn TaskSource>, Box<dyn Executor>) = match elsewhere {
+        Some(function) => {
+            let name = spec.name.clone();
+            (Arc::new(States(spec)), Box::new(Elsewhere { function, name }))
+        }
+        None => {
+            let copies = Arc::new(Copies::new(copies, spec, count, saves, evaluates));
+            (Arc::new(Source(Arc::clone(&copies))), Box::new(Lockstep(copies)))
+        }
+    };
+    let stop = StopFlag::new();
+    let config = planned(&*source, count, budget, seed, &settings).map_err(exception)?;
     let reporter = Reporter::new(progress, &stop, config.planned_epochs());
     let learned = py.detach(|| {
-        let context = RunContext { progress: &reporter, stop: &stop, executor: &executor, ..RunContext::local() };
+        let context = RunContext { progress: &reporter, stop: &stop, executor: &*executor, ..RunContext::local() };
         match &folder {
             Some(folder) => learn_in(folder, &config, &source, &context),
             None => learn_in_memory(&config, &source, &context),
@@ -104,7 +116,7 @@ pub fn learn<'py>(
     Ok((PyBytes::new(py, &file), learned.provenance().selection_loss))
 }
 
-fn configured(source: &dyn TaskSource, count: usize, budget: u64, seed: u64, settings: &[String]) -> Result<RunConfig> {
+fn planned(source: &dyn TaskSource, count: usize, budget: u64, seed: u64, settings: &[String]) -> Result<RunConfig> {
     let mut config = RunConfig::of_source(source, Formulation::Pilot);
     (config.seed, config.learn.environments) = (seed, count);
     config.set_budget(budget);

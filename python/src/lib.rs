@@ -5,6 +5,7 @@
 //! and its siblings do the rest.
 
 mod config;
+mod elsewhere;
 mod environments;
 mod guard;
 mod learn;
@@ -51,6 +52,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::pretrained_names, module)?)?;
     module.add_function(wrap_pyfunction!(run::pretrained_file, module)?)?;
     module.add_function(wrap_pyfunction!(learn::learn, module)?)?;
+    module.add_function(wrap_pyfunction!(elsewhere::do_parts, module)?)?;
     module.add_class::<environments::Environments>()?;
     module.add_class::<guard::Guard>()?;
     module.add_class::<run::Policy>()?;

@@ -70,11 +70,6 @@ impl Copies {
         self.count
     }
 
-    /// Whether a copy can be saved.
-    pub fn saves(&self) -> bool {
-        self.saves
-    }
-
     /// Ask Python for several copies at once. All of them want the same, or there is but one.
     pub fn answer(&self, asks: &[(usize, Ask)]) -> Result<Vec<Answer>> {
         Python::attach(|py| {
@@ -195,8 +190,13 @@ impl TaskSource for Source {
     }
 
     fn identity(&self) -> serde_json::Value {
-        serde_json::json!({ "python": self.0.spec })
+        identity(&self.0.spec)
     }
+}
+
+/// What decides the results of runs on tasks in Python, as far as it is known here.
+pub fn identity(spec: &TaskSpec) -> serde_json::Value {
+    serde_json::json!({ "python": spec })
 }
 
 /// One copy as a task of the learner.

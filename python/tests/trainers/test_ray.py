@@ -1,5 +1,6 @@
-"""`lrpilot.ray`: a comparison on a cluster of one machine has the bits of a single process, whoever is killed."""
+"""`lrpilot.ray`: comparison and suite on a cluster of one machine have the bits of a single process, whoever is killed."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -14,7 +15,8 @@ ray = pytest.importorskip("ray", reason="Ray is not installed")
 
 import lrpilot.ray
 
-BUILT = pathlib.Path(__file__).parents[3] / "target/debug/lrpilot"
+ROOT = pathlib.Path(__file__).parents[3]
+BUILT = ROOT / "target/debug/lrpilot"
 PROGRAM = os.environ.get("LRPILOT_PROGRAM") or shutil.which("lrpilot") or (str(BUILT) if BUILT.exists() else None)
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="the program is not built: cargo build --bin lrpilot")
 
@@ -22,13 +24,6 @@ SMALL = ["task.horizon=1", "learn.epochs=100", "learn.environments=1", "learn.ca
 SMALL = [word for setting in [*SMALL, "ppo.n_steps=1"] for word in ("--set", setting)]
 OPTIONS = ["--set", "task.horizon=1", "--evaluation-seeds", "2"]
 POLICY = "policy/policy.safetensors"
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 1024 * 1024)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +53,10 @@ def compare(**settings):
 
 
 def assert_same(run, whole):
-    """Every file but the lock, which names a process, and run.json, which names the working directory."""
+    """Every file but the lock, which names a process, run.json, which names the working directory, and what has a date."""
     names = {path.name for path in whole.iterdir()} - {"lock", "run.json"}
     assert {path.name for path in run.iterdir()} - {"lock", "run.json"} == names
-    for name in names:
+    for name in names - {"reference.json"}:
         assert (run / name).read_bytes() == (whole / name).read_bytes(), name
 
 
@@ -73,13 +68,26 @@ def program_that(folder, line):
     return str(path)
 
 
-@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("cpus", [1, 4])
 def test_the_bits_of_a_single_process(cluster, whole, folder, cpus):
-    # Tasks of two processors run one after the other here, those of one side by side.
+    # Tasks of four processors run one after the other here, those of one side by side.
     comparison = compare(cpus=cpus)
     assert comparison["task"] == "noisy-quadratic"
     assert_same(folder / "run", whole / "run")
     assert compare(cpus=cpus) == comparison
+
+
+def test_the_suite_has_the_bits_of_a_single_process(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "tests/fixtures/suite/tiny.toml", tmp_path)
+    options = ["--baselines", "--tasks", "1", "--seeds", "2", "--suite", "tiny.toml"]
+    lrpilot_program(tmp_path, "suite", "run", *options, "--out", "run")
+    whole = (tmp_path / "run").rename(tmp_path / "whole")
+    told = lrpilot.ray.suite(out="run", options=options, shares=3, program=PROGRAM)
+    assert (told["suite"], told["seeds"]) == ("tiny", 2)
+    assert_same(tmp_path / "run", whole)
+    numbers = [json.loads((path / "reference.json").read_text())["tasks"] for path in (tmp_path / "run", whole)]
+    assert numbers[0] == numbers[1]
 
 
 def test_killed_workers_are_replaced(cluster, whole, folder):
