@@ -5,8 +5,8 @@
 Trains one task of `proof_tasks.py` with four methods and five seeds, about a minute on one core. Writes the numbers to
 `results/first_screen.json` and the picture to `docs/first_screen.svg`, and prints what the README's caption has to say.
 
-- The task is the median, by the loss of `LearnedLR` over that of the best tuned method, of the five in `proof.py` on
-  whose data no policy was learned.
+- The task is the median of the seven in `proof.py`, by the loss of `LearnedLR` over that of the best tuned method; no policy
+  was learned on its data.
 - The tuned cosine has the learning rate that `results/proof.jsonl` found best among 20.
 - The test loss is measured while the network trains, for the picture alone: no method sees it.
 """

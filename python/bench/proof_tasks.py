@@ -1,7 +1,7 @@
 """The trainings of `proof.py`: plain PyTorch, small, and none of them what the policy was learned on.
 
-The policy's own trainings are networks of another engine on made-up data and on MNIST averaged to 8×8 and 12×12; the
-other data here it has never seen. Each training takes about a second on one core.
+The policy's own trainings are networks of another engine on made-up data, on MNIST averaged to 8×8 and 12×12, and on
+1,797 digits that the table optdigits contains; the other data here it has never seen. Each training takes about a second on one core.
 """
 
 import csv
