@@ -1,11 +1,12 @@
 """The training of `lrpilot.ray.learn`: parts of a rollout, or trials, as tasks of Ray."""
 
+import pickle
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
 import ray
-from ray import cloudpickle
+from ray.cloudpickle.cloudpickle_fast import dumps
 
 from lrpilot._native import do_parts
 from lrpilot._ray_tasks import at_once, do_all
@@ -19,7 +20,7 @@ class Rollouts:
     def __init__(
         self, task: Task | Callable[[], Task], settings: Mapping[str, object] | None, deadline: float, cpus: int
     ) -> None:
-        pickled = cloudpickle.dumps(task)
+        pickled = dumps(task)
         # In a list, Ray leaves it where it is until a worker asks for it.
         self._task, self._key = [ray.put(pickled)], sha256(pickled).hexdigest()
         self._settings, self._deadline, self._cpus = as_lines(settings), deadline, cpus
@@ -48,7 +49,7 @@ _ready: dict[str, VectorTask] = {}
 
 def _do(task: list[Any], key: str, settings: list[str], common: bytes, parts: list[bytes]) -> list[bytes]:
     """The task of Ray. All that counts comes in and goes out, so it can be done again anywhere."""
-    one = _ready.pop(key, None) or copies_of(cloudpickle.loads(ray.get(task[0])), 1)
+    one = _ready.pop(key, None) or copies_of(pickle.loads(ray.get(task[0])), 1)
     _ready.clear()
     evaluates = hasattr(one, "evaluate")
     results = do_parts(one, one.spec, evaluates=evaluates, settings=settings, common=common, parts=parts)

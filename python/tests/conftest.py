@@ -6,6 +6,7 @@ import struct
 
 import pytest
 import torch
+from ray_cluster import cluster, far_node, link, node  # noqa: F401  (fixtures)
 
 FEATURES = 34
 

@@ -12,7 +12,7 @@ import pytest
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from conftest import NODE
+from ray_cluster import NODE
 from test_ray import PROGRAM, assert_same, compare, folder, program_that, whole  # noqa: F401  (fixtures among them)
 from test_ray_learn import Bowl, hang, learned, learned_here
 
