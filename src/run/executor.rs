@@ -14,7 +14,7 @@ pub trait Executor: RolloutExecutor {
     /// a job or of the sink, ends the work; so does `stop`, after what is in flight.
     ///
     /// # Errors
-    /// As the task's and the sink's; [`Error::Interrupted`] if stopped.
+    /// As the task's and the sink's; [`crate::Error::Interrupted`] if stopped.
     fn trials(
         &self,
         source: &dyn TaskSource,

@@ -3,7 +3,7 @@
 //! Trainings that depend on no other are dealt out one by one: schedules with the default learning rate, optimizers
 //! without one, policies, each on each seed. The tuning of a family on a task is a race whose second half depends on its
 //! first, and decides what the fresh seeds are run with: that chain is dealt out as a whole. The controls that replay the
-//! policy's own runs are left to whoever puts the shares together, which is [`super::run`] with a store that holds all.
+//! policy's own runs are left to whoever puts the shares together, which is [`run`](fn@super::run) with a store that holds all.
 
 use crate::Result;
 use crate::run::RunContext;
@@ -38,7 +38,7 @@ use crate::suite::work::{SuiteJob, SuiteRun, Work};
 /// ```
 ///
 /// # Errors
-/// As [`super::run`].
+/// As those of a run of the suite, [`run`](fn@super::run).
 pub fn run_share(
     tasks: &[LoadedTask],
     options: &SuiteOptions<'_>,
