@@ -20,8 +20,8 @@ def cluster(link):
     import ray
     from ray.cluster_utils import Cluster
 
-    # A node that does not answer is given up after two seconds.
-    health = {"initial_delay_ms": 0, "period_ms": 500, "timeout_ms": 1000, "failure_threshold": 3}
+    # A node that does not answer is given up after some seconds, but not one that is slow.
+    health = {"initial_delay_ms": 0, "period_ms": 1000, "timeout_ms": 3000, "failure_threshold": 5}
     settings = {"_system_config": {f"health_check_{key}": value for key, value in health.items()}}
     address = {"node_ip_address": link.here} if isinstance(link, Link) else {}
     head = Cluster(initialize_head=True, head_node_args={**NODE, **settings, **address})

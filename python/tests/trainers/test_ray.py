@@ -98,15 +98,15 @@ def test_killed_workers_are_replaced(cluster, whole, folder):
     assert_same(folder / "run", whole / "run")
 
 
-def test_a_poisonous_share_ends_with_its_error_and_the_others_are_kept(cluster, whole, folder):
+def test_a_poisonous_share_ends_with_its_error_and_what_was_kept_is_not_done_again(cluster, whole, folder):
     line = 'case "$*" in *"--index 2"*) echo x >> "$0.tries"; echo "error: no luck" >&2; exit 65;; esac'
     with pytest.raises(RuntimeError, match=r"share 2 failed 3 times, at last with: .*no luck"):
         compare(program=program_that(folder, line))
     assert (folder / "program.tries").read_text() == "x\n" * 3
-    kept = {path.name for path in (folder / "run-shares").iterdir()}
+    # How many have ended before the third try is a matter of speed.
+    kept = {path.name for path in (folder / "run-shares").glob("*")}
     assert kept <= {"0", "1"}
     assert not (folder / "run").exists()
-    # What was kept is not done again.
     line = "".join(f'case "$*" in *"--index {name}"*) exit 1;; esac\n' for name in kept)
     compare(program=program_that(folder, line))
     assert_same(folder / "run", whole / "run")
