@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import struct
 
 import pytest
@@ -43,6 +44,14 @@ def policy_file(seed):
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + data
+
+
+@pytest.fixture
+def control_c():
+    """Python's answer to Ctrl-C, which a process that a shell starts in the background does without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Problem:

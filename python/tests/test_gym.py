@@ -136,6 +136,7 @@ def test_errors_name_place_value_and_remedy(monkeypatch):
         lrpilot.gym.LearningRateVectorEnv(2).reset(seed=[1, 2, 3])
 
 
+@pytest.mark.usefixtures("control_c")
 def test_a_long_step_is_interrupted_and_lets_other_threads_run():
     """All environments would take minutes; the timer runs in another thread of Python meanwhile."""
     settings = {"task.interval_steps": 300_000, "task.horizon": 2}

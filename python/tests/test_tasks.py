@@ -128,6 +128,7 @@ def test_what_a_task_raises_comes_out_with_its_traceback():
     assert frames[-1].name == "advance" and frames[-1].line == 'return {"val_loss": 1 / 0}'
 
 
+@pytest.mark.usefixtures("control_c")
 def test_control_c_ends_it():
     class Pressed(SavedBowl):
         calls = 0
